@@ -1,0 +1,55 @@
+"""What every command line of the package shares: how it ends, and flags made from a dataclass."""
+
+import argparse
+import dataclasses
+import errno
+import sys
+import typing
+
+from jpq_pyserini.errors import JPQError
+
+
+def run_main(main) -> typing.NoReturn:
+    """Run ``main()`` as a process: exit status 0, or one line on stderr and status 1 (130 after Ctrl-C).
+
+    Only errors that a user can mend are turned into a line; anything else keeps its traceback, because it is a bug.
+    """
+    try:
+        status = main()
+    except JPQError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            sys.exit(f"error: no space left while writing {error.filename or 'the output'}: free some and run again")
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(f"error: {where}{error.strerror or error}")
+    except KeyboardInterrupt as interrupt:
+        print(f"stopped{': ' + str(interrupt) if str(interrupt) else ''}", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(status or 0)
+
+
+def add_dataclass_arguments(parser: argparse.ArgumentParser, config: type) -> None:
+    """Add one ``--flag`` for each field of the dataclass ``config``.
+
+    A field's default, ``metadata["help"]`` and ``metadata["choices"]`` say all there is to say, so that each default
+    lives once. ``bool`` fields become ``--flag / --no-flag``; ``X | None`` fields are optional values of type X.
+    """
+    hints = typing.get_type_hints(config)
+    for field in dataclasses.fields(config):
+        flag = "--" + field.name.replace("_", "-")
+        options = {"default": field.default, "help": field.metadata["help"]}
+        kinds = [kind for kind in typing.get_args(hints[field.name]) or (hints[field.name],) if kind is not type(None)]
+        if kinds[0] is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        else:
+            options["type"] = kinds[0]
+            options["choices"] = field.metadata.get("choices")
+            if options["choices"] is None:
+                options["metavar"] = field.metadata.get("metavar", {int: "N", float: "X"}.get(kinds[0], "S"))
+        parser.add_argument(flag, **options)
+
+
+def dataclass_from_arguments(config: type, args: argparse.Namespace):
+    """Build the dataclass that :func:`add_dataclass_arguments` described from the parsed ``args``."""
+    return config(**{field.name: getattr(args, field.name) for field in dataclasses.fields(config)})

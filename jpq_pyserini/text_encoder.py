@@ -1,0 +1,117 @@
+"""Text to embeddings: sentence-transformers models, plain Hugging Face folders, and the folders that training saves.
+
+Knows nothing of Pyserini, so that training and tests need no Java.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jpq_pyserini.errors import JPQError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+#: File inside a saved encoder folder that tells it from any other sentence-transformers folder.
+MARKER = "jpq_encoder.json"
+QUERY_PROMPT = "query"
+
+
+def is_jpq_encoder(path: str | os.PathLike) -> bool:
+    """Tell whether ``path`` is a query encoder folder written by :func:`save_text_encoder`."""
+    try:
+        return os.path.isfile(os.path.join(path, MARKER))
+    except (TypeError, ValueError):
+        return False
+
+
+def load_text_encoder(
+    name_or_path: str,
+    *,
+    pooling: str | None = None,
+    l2_norm: bool = False,
+    max_length: int | None = None,
+    prompt: str | None = None,
+    device: str = "cpu",
+) -> "SentenceTransformer":
+    """Load a text encoder as a ``SentenceTransformer``.
+
+    Args:
+        name_or_path: A sentence-transformers model, or a plain Hugging Face model with ``pooling``; name or folder.
+        pooling: ``"cls"`` or ``"mean"``: build the pooling on top of the plain transformer, ignoring what the folder
+            itself says. None: the folder must be a sentence-transformers model.
+        l2_norm: Append L2 normalisation; only with ``pooling``.
+        max_length: Truncate texts at this many tokens; None keeps the model's own limit.
+        prompt: Text put before every query; kept in the saved folder.
+        device: torch device name.
+
+    Raises:
+        JPQError: the model cannot be loaded, or says nothing of its pooling and ``pooling`` is None.
+    """
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+    if l2_norm and pooling is None:
+        raise JPQError(f"--l2-norm was given without --pooling for {name_or_path}: say --pooling cls or --pooling mean")
+    try:
+        if pooling is not None:
+            transformer = Transformer(str(name_or_path))
+            modules = [transformer, Pooling(transformer.get_embedding_dimension(), pooling_mode=pooling)]
+            model = SentenceTransformer(modules=modules + [Normalize()] * l2_norm, device=device)
+        else:
+            if os.path.isdir(name_or_path) and not os.path.isfile(os.path.join(name_or_path, "modules.json")):
+                raise JPQError(
+                    f"{name_or_path} has no modules.json, so its pooling is unknown: "
+                    "add --pooling cls or --pooling mean, and --l2-norm if its embeddings are normalised"
+                )
+            model = SentenceTransformer(str(name_or_path), device=device)
+    except JPQError:
+        raise
+    except Exception as error:  # each library below has its own exception types
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise JPQError(f"cannot load the text encoder {name_or_path!r}: {first_line}") from error
+    if max_length is not None:
+        model.max_seq_length = max_length
+    if prompt is not None:
+        model.prompts = {**model.prompts, QUERY_PROMPT: prompt}
+    return model
+
+
+def query_prompt(model: "SentenceTransformer") -> str:
+    """Return the text that the model wants before a query; empty for most models."""
+    return (model.prompts or {}).get(QUERY_PROMPT) or ""
+
+
+def embed_queries(model: "SentenceTransformer", queries: Sequence[str], batch_size: int = 64, **options) -> np.ndarray:
+    """Encode queries with the model's query prompt; returns (B, D) float32."""
+    return _embed(model, queries, prompt=query_prompt(model) or None, batch_size=batch_size, **options)
+
+
+def embed_passages(model: "SentenceTransformer", texts: Sequence[str], batch_size: int = 32, **options) -> np.ndarray:
+    """Encode passages with the model's document prompt, if it has one; returns (N, D) float32."""
+    prompts = model.prompts or {}
+    prompt = prompts.get("document") or prompts.get("passage") or None
+    return _embed(model, texts, prompt=prompt, batch_size=batch_size, **options)
+
+
+def save_text_encoder(model: "SentenceTransformer", path: str | os.PathLike) -> None:
+    """Save the model, its tokenizer and pooling as a sentence-transformers folder that :func:`is_jpq_encoder` knows."""
+    model.save(str(path), create_model_card=False)
+    record = {
+        "format_version": 1,
+        "dimension": model.get_embedding_dimension(),
+        "max_length": model.max_seq_length,
+        "prompt": query_prompt(model),
+    }
+    (Path(path) / MARKER).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _embed(model, texts, *, prompt, batch_size, show_progress_bar=False) -> np.ndarray:
+    embeddings = model.encode(
+        list(texts), prompt=prompt, batch_size=batch_size, show_progress_bar=show_progress_bar, convert_to_numpy=True
+    )
+    return np.ascontiguousarray(embeddings, dtype=np.float32)
