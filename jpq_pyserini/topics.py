@@ -18,6 +18,7 @@ from jpq_pyserini.errors import JPQError
 
 _PLAIN_TOPICS = (".tsv", ".tsv.gz", ".txt", ".txt.gz")
 _FILE_NAME = re.compile(r"[/\\]|\.(tsv|txt|jsonl?|trec|csv|gz)$")
+_COLUMN = re.compile(r"[^ \t\v\f]+")
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")  # what errors="surrogateescape" makes of bytes that are not UTF-8
 _JAVA_BLANKS = "".join(map(chr, range(33)))  # what Java's String.trim removes; Python's strip() takes more
 _QRELS_FORM = "qrels lines are 'qid 0 docid relevance' (4 columns), relevance an integer"
@@ -76,7 +77,7 @@ def read_qrels(name_or_path: str | os.PathLike) -> dict[str, dict[str, int]]:
     path = _existing_file(name_or_path) or _pyserini_qrels_file(str(name_or_path))
     qrels: dict[str, dict[str, int]] = {}
     for number, line in text_lines(path):
-        columns = line.split()
+        columns = columns_of(line)
         if not columns:
             continue
         if len(columns) != 4:
@@ -145,6 +146,11 @@ def text_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
                 yield number, line.rstrip("\n")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise JPQError(f"{path}: damaged gzip file ({error}): fetch or write it again") from None
+
+
+def columns_of(line: str) -> list[str]:
+    """Split at ASCII blanks only, as trec_eval does; ``str.split`` would cut ids at a no-break space."""
+    return _COLUMN.findall(line)
 
 
 def _existing_file(name_or_path: str | os.PathLike) -> str | None:

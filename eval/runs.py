@@ -1,0 +1,161 @@
+"""Run files in memory: TREC (``qid Q0 docid rank score tag``) and MS MARCO (``qid docid rank``), .gz too."""
+
+import gzip
+import math
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from jpq_pyserini.errors import JPQError
+from jpq_pyserini.topics import columns_of, text_lines
+
+_TREC = ("qid", "q0", "docid", "rank", "score", "tag")
+_MSMARCO = ("qid", "docid", "rank")
+_FORMS = "a run has lines 'qid Q0 docid rank score tag' (TREC) or 'qid docid rank' (MS MARCO)"
+
+
+class Run(Mapping):
+    """One run: qid to {docid: score}, the inner dicts made on demand, so that ten million lines fit in memory.
+
+    Attributes:
+        name: What tables call the run.
+        path: The file it came from.
+    """
+
+    def __init__(self, name: str, path: str, qids: list[str], starts: np.ndarray, docs: np.ndarray, scores: np.ndarray):
+        """``starts`` (Q + 1,) int64 bounds each query's part of ``docs`` (L,) object and ``scores`` (L,) float64."""
+        self.name, self.path = name, path
+        self._spans = {qid: slice(starts[i], starts[i + 1]) for i, qid in enumerate(qids)}
+        self._docs, self._scores = docs, scores
+
+    def __getitem__(self, qid: str) -> dict[str, float]:
+        span = self._spans[qid]
+        return dict(zip(self._docs[span], self._scores[span].tolist(), strict=True))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._spans)
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def __contains__(self, qid: object) -> bool:
+        return qid in self._spans
+
+
+def read_run(path: str | os.PathLike, name: str | None = None) -> Run:
+    """Read a run file; the first line's column count tells which format it is.
+
+    The rank of a TREC run is ignored, as trec_eval does; an MS MARCO run gets the score 1/rank, as Pyserini gives it.
+
+    Args:
+        path: The file.
+        name: What to call the run; the file's name without its last ending by default.
+
+    Raises:
+        JPQError: no such file, an empty file, a wrong column count, a score that is no finite number, a rank that is
+            no positive integer, a document listed twice for a query, not UTF-8, a damaged .gz.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise JPQError(f"no such run file: {path}")
+    columns = _columns_of_first_line(path)
+    try:
+        table = _parse(path, columns)
+    except ValueError as error:  # pandas found something; it does not say in which line
+        _raise_for_bad_line(path, columns)
+        raise JPQError(f"{path}: {error}: {_FORMS}") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise JPQError(f"{path}: damaged gzip file ({error}): fetch or write it again") from None
+    if columns is _TREC:
+        scores = table["score"].to_numpy()
+        sound = np.isfinite(scores)
+    else:
+        ranks = table["rank"].to_numpy()
+        sound = ranks > 0
+        scores = 1 / np.where(sound, ranks, 1)
+    truncated = columns is _TREC and "" in table["tag"].cat.categories  # pandas fills a short line with nothing
+    if truncated or not sound.all():
+        _raise_for_bad_line(path, columns)
+    return _grouped(name or run_name(path), path, table["qid"], table["docid"], scores)
+
+
+def run_name(path: str | os.PathLike) -> str:
+    """Return the file's name without .gz and its last ending: ``runs/bm25.txt.gz`` is ``bm25``."""
+    name = Path(path).name.removesuffix(".gz")
+    return Path(name).stem or name
+
+
+def _columns_of_first_line(path: str) -> tuple[str, ...]:
+    for number, line in text_lines(path):
+        count = len(columns_of(line))
+        for columns in (_TREC, _MSMARCO):
+            if count == len(columns):
+                return columns
+        raise JPQError(f"{path}:{number}: {count} columns in {line[:60]!r}: {_FORMS}")
+    raise JPQError(f"{path} is empty: {_FORMS}")
+
+
+def _parse(path: str, columns: tuple[str, ...]):
+    """Return a data frame of the columns, ids as str."""
+    import pandas as pd
+
+    kinds = dict.fromkeys(columns, "category")  # cheap for what repeats, but it makes 7 of 007: not for ids
+    kinds |= {"qid": str, "docid": str} | ({"score": "float64"} if columns is _TREC else {"rank": "int64"})
+    # The same double as C's atof, which trec_eval uses: the default since pandas 3.1, which deprecates the option.
+    exact = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+    return pd.read_csv(
+        path,
+        sep=r"\s+",
+        names=columns,  # without usecols: with it, superfluous columns pass unseen
+        dtype=kinds,
+        index_col=False,
+        header=None,
+        na_filter=False,  # "NA" and "null" are ids like any other
+        quoting=3,  # so is a lone quotation mark
+        compression="gzip" if path.endswith(".gz") else None,
+        encoding="utf-8",
+        **exact,
+    )
+
+
+def _grouped(name: str, path: str, qid_column, docid_column, scores: np.ndarray) -> Run:
+    query_codes, qids = qid_column.factorize()  # (L,) int64, (Q,)
+    doc_codes, docids = docid_column.factorize()  # (L,) int64, (U,)
+    qids, docids = qids.tolist(), docids.to_numpy(dtype=object)
+    pairs = query_codes * len(docids) + doc_codes
+    pairs.sort()
+    repeated = pairs[1:][pairs[1:] == pairs[:-1]]
+    if len(repeated):
+        query, doc = divmod(int(repeated[0]), len(docids))
+        raise JPQError(
+            f"{path}: document {docids[doc]!r} is listed twice for query {qids[query]!r} ({len(repeated)} repetitions "
+            "in all): keep one line for each query and document"
+        )
+    if np.any(query_codes[1:] < query_codes[:-1]):
+        order = np.argsort(query_codes, kind="stable")
+        query_codes, doc_codes, scores = query_codes[order], doc_codes[order], scores[order]
+    starts = np.searchsorted(query_codes, np.arange(len(qids) + 1))
+    return Run(name, path, qids, starts, docids[doc_codes], scores)
+
+
+def _raise_for_bad_line(path: str, columns: tuple[str, ...]) -> None:
+    """Read the file once more, slowly, to name the line that is wrong; return if every line is right."""
+    for number, line in text_lines(path):
+        cells = columns_of(line)
+        place = f"{path}:{number}"
+        if len(cells) != len(columns):
+            raise JPQError(f"{place}: {len(cells)} columns in {line[:60]!r}, not {len(columns)} as before: {_FORMS}")
+        if columns is _TREC:
+            try:
+                finite = math.isfinite(float(cells[4].replace("_", "?")))  # Python alone takes 1_0
+            except ValueError:
+                raise JPQError(f"{place}: score {cells[4]!r} is no number: {_FORMS}") from None
+            if not finite:
+                raise JPQError(
+                    f"{place}: score {cells[4]!r} of document {cells[2]!r} is not finite: make the run again"
+                )
+        elif not (cells[2].isdecimal() and int(cells[2]) > 0):
+            raise JPQError(f"{place}: rank {cells[2]!r} is no positive integer: {_FORMS}")
