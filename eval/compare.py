@@ -79,7 +79,7 @@ def compare(
             raise JPQError(f"{path}: {error}") from None
         if unanswered := [qid for qid in qrels if qid not in run]:
             note(
-                f"{name}: {len(unanswered)} of the {len(qrels)} judged queries have no result and count zero "
+                f"{name}: no result for {len(unanswered)} of the {len(qrels)} judged queries, which count zero "
                 f"(first: {unanswered[0]})"
             )
     return Comparison(values, against)

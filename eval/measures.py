@@ -3,7 +3,6 @@
 Names are those of the literature and of ir-measures: RR@10, nDCG@10, R@1000, AP, P@5, Success@1.
 """
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -57,9 +56,7 @@ def parse_measure(name: str) -> Measure:
     plain, cut = _FAMILIES.get(spelling, (None, None))
     if (trec_name := cut if at else plain) is None or (at and not re.fullmatch(r"[1-9][0-9]{0,8}", cutoff)):
         known = [f"{f}@K" for f in _FAMILIES] + [f for f, (plain, _) in _FAMILIES.items() if plain]
-        near = difflib.get_close_matches(family, _FAMILIES, n=1)
-        hint = f"; did you mean {near[0]}{'@' + cutoff if cutoff else '@10'}" if near and near[0] != spelling else ""
-        raise JPQError(f"unknown measure {name!r}{hint}; there are {', '.join(known)}, K a positive integer")
+        raise JPQError(f"unknown measure {name!r}: there are {', '.join(known)}, K a positive integer")
     return Measure(name, trec_name, int(cutoff) if at else None)
 
 
@@ -68,7 +65,7 @@ def evaluate(
     qrels: Mapping[str, Mapping[str, int]],
     measures: Sequence[str] = DEFAULT_MEASURES,
 ) -> dict[str, dict[str, float]]:
-    """Score ``run`` (qid to docid to score) for every query of ``qrels`` (qid to docid to relevance).
+    """Score ``run`` (qid to docid to finite score) for every query of ``qrels`` (qid to docid to relevance).
 
     As ``trec_eval -c`` does: documents by descending score, then descending docid; a judged query without results, or
     without a relevant document, counts zero; queries that are not in the qrels do not count.
@@ -95,8 +92,9 @@ def evaluate(
     values = {m.name: dict.fromkeys(qrels, 0.0) for m in parsed}
     for start in range(0, len(judged), _QUERIES_AT_ONCE):  # bounds the memory that the dicts of a long run need
         part = judged[start : start + _QUERIES_AT_ONCE]
-        evaluator = pytrec_eval.RelevanceEvaluator({qid: dict(qrels[qid]) for qid in part}, asked)
-        scored = evaluator.evaluate({qid: dict(run[qid]) for qid in part})
+        relevances = {qid: {docid: int(relevance) for docid, relevance in qrels[qid].items()} for qid in part}
+        scores = {qid: {docid: float(score) for docid, score in run[qid].items()} for qid in part}  # no numpy numbers
+        scored = pytrec_eval.RelevanceEvaluator(relevances, asked).evaluate(scores)
         for measure in parsed:
             target = values[measure.name]
             for qid, of_query in scored.items():

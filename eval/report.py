@@ -47,7 +47,8 @@ class Comparison:
 def as_text(comparison: Comparison) -> str:
     """Return an aligned table, the best value of each measure behind ``>``."""
     room = 2 if comparison.against is not None else 0  # for the marks, so that the numbers stay aligned
-    rows = _rows(comparison, lambda value, best, marks: f"{'>' if best else ''}{value}{marks:{room}}")
+    header, *body = _rows(comparison, lambda value, best, marks: f"{'>' if best else ''}{value}{marks:{room}}")
+    rows = [[header[0], *(name + " " * room for name in header[1:])], *body]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
     return "\n".join([*lines, "", *_legend(comparison, "> best")]) + "\n"
