@@ -70,19 +70,25 @@ def compare(
     """
     from tqdm import tqdm
 
-    values = {}
-    for name, path in tqdm(runs.items(), "scoring", unit="run", delay=2, leave=False, disable=None):
-        run = read_run(path, name)
-        try:
-            values[name] = evaluate(run, qrels, measures)
-        except JPQError as error:
-            raise JPQError(f"{path}: {error}") from None
-        if unanswered := [qid for qid in qrels if qid not in run]:
-            note(
-                f"{name}: no result for {len(unanswered)} of the {len(qrels)} judged queries, which count zero "
-                f"(first: {unanswered[0]})"
-            )
+    values = {
+        name: _scored(path, name, qrels, measures, note)
+        for name, path in tqdm(runs.items(), "scoring", unit="run", delay=2, leave=False, disable=None)
+    }
     return Comparison(values, against)
+
+
+def _scored(path, name: str, qrels, measures, note) -> dict[str, dict[str, float]]:
+    run = read_run(path, name)
+    try:
+        values = evaluate(run, qrels, measures)
+    except JPQError as error:
+        raise JPQError(f"{path}: {error}") from None
+    if unanswered := [qid for qid in qrels if qid not in run]:
+        note(
+            f"{name}: no result for {len(unanswered)} of the {len(qrels)} judged queries, which count zero "
+            f"(first: {unanswered[0]})"
+        )
+    return values
 
 
 def _parser() -> argparse.ArgumentParser:
