@@ -6,11 +6,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jpq_pyserini.cli import run_main
-from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.measures import DEFAULT_MEASURES, evaluate, parse_measure
 from jpq_pyserini.eval.report import Comparison, as_json, as_markdown, as_text, per_query_lines
 from jpq_pyserini.eval.runs import read_run, run_name
+
+from jpq_pyserini.cli import run_main
+from jpq_pyserini.errors import JPQError
 from jpq_pyserini.storage import new_file
 from jpq_pyserini.topics import read_qrels
 

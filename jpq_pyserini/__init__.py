@@ -14,7 +14,7 @@ _PUBLIC = {
     "JPQDocumentEncoder": "encoder",
     "JPQFaissSearcher": "searcher",
     "TrainConfig": "train.config",
-    "train": "train",
+    "train_index": "train.pipeline",
 }
 
 __all__ = sorted(_PUBLIC)

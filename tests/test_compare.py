@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval import compare
 from jpq_pyserini.eval.measures import DEFAULT_MEASURES, evaluate, mean, parse_measure
 from jpq_pyserini.eval.runs import read_run
 from jpq_pyserini.eval.significance import mark, paired_t_test
+
+from jpq_pyserini.errors import JPQError
 from jpq_pyserini.topics import read_qrels, read_topics
 
 DATA = Path(os.environ.get("JPQ_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")

@@ -3,9 +3,9 @@
 import gzip
 
 import pytest
+from jpq_pyserini.eval.runs import read_run, run_name
 
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.eval.runs import read_run, run_name
 
 
 def test_queries_need_not_be_together(tmp_path):

@@ -1,0 +1,87 @@
+"""The settings of a training run: each default lives here once, and the command line is made from these fields."""
+
+from dataclasses import dataclass, field
+
+from jpq_pyserini.errors import JPQError
+
+#: Section 4.3 of the paper: the centroids' learning rate by M.
+PAPER_CENTROID_LR = {16: 5e-6, 24: 5e-6, 32: 2e-5, 48: 1e-4, 64: 1e-4, 96: 1e-4}
+#: A score scale that lets pairwise losses move normalised embeddings, whose scores differ by a few hundredths.
+NORMALISED_SCORE_SCALE = 20.0
+
+LOSSES = ("lambdarank", "ranknet", "hinge")
+PRECISIONS = ("auto", "fp32", "bf16")
+ENCODER_PARTS = ("all", "no-word-embeddings", "none")
+
+
+def _setting(default, text: str, **metadata):
+    return field(default=default, metadata={"help": f"{text} (default: {_shown(default, metadata)})", **metadata})
+
+
+def _shown(default, metadata) -> str:
+    return metadata.get("shown") or str(default)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of :func:`jpq_pyserini.train.train`; the defaults are the paper's (section 4.3) where it gives one."""
+
+    m: int = _setting(48, "M, sub-vectors: bytes a document at 8 bits; must divide the dimension")
+    nbits: int = _setting(8, "bits a code", choices=(4, 8))
+    opq: bool = _setting(True, "learn a rotation (OPQ); without it plain PQ")
+    opq_sample: int = _setting(65536, "embeddings that OPQ learns from, drawn at random")
+    opq_iterations: int = _setting(40, "rounds of OPQ")
+    loss: str = _setting("lambdarank", "pairwise loss on the quantized scores", choices=LOSSES)
+    lambda_cut: int = _setting(
+        200, "LambdaRank: ranks below this weigh nothing; the paper's 200 for passages, 10 for documents"
+    )
+    margin: float = _setting(1.0, "hinge: the margin, in scaled scores")
+    negatives: int = _setting(200, "top irrelevant documents taken as negatives for each query, searched at every step")
+    score_scale: float | None = _setting(
+        None,
+        "scores are multiplied by this in the loss",
+        shown=f"{NORMALISED_SCORE_SCALE:g} if the embeddings are normalised, else 1",
+    )
+    epochs: float = _setting(6.0, "passes over the training queries; 0 writes the OPQ index as it is")
+    max_steps: int | None = _setting(None, "stop after this many steps", shown="as --epochs says")
+    batch_size: int = _setting(32, "queries a step")
+    encoder_lr: float = _setting(5e-6, "learning rate of the query encoder")
+    centroid_lr: float | None = _setting(
+        None, "learning rate of the centroids", shown="the paper's for M: 5e-6 up to 24, 2e-5 up to 32, 1e-4 above"
+    )
+    weight_decay: float = _setting(0.01, "AdamW weight decay of the encoder; centroids have none")
+    warmup_steps: int | None = _setting(None, "steps of linear warm-up", shown="2000, but at most a tenth of all steps")
+    max_grad_norm: float = _setting(1.0, "gradients of the encoder are clipped to this norm")
+    train_encoder: str = _setting(
+        "no-word-embeddings", "which part of the query encoder is trained", choices=ENCODER_PARTS
+    )
+    train_centroids: bool = _setting(True, "train the centroids (the paper's PQ centroid optimisation)")
+    dropout: bool = _setting(True, "keep the encoder's dropout on while training")
+    precision: str = _setting(
+        "auto",
+        "arithmetic of the encoder while training; auto takes bf16 where the processor has instructions for it",
+        choices=PRECISIONS,
+    )
+    max_query_length: int = _setting(32, "queries are cut at this many tokens")
+    eval_steps: int | None = _setting(None, "steps between two evaluations on the dev queries", shown="ten in a run")
+    seed: int = _setting(42, "seed of everything random")
+    device: str = _setting("auto", "torch device: cpu, cuda, cuda:0 …; auto takes a GPU when there is one")
+
+    def __post_init__(self):
+        for name, allowed in (("loss", LOSSES), ("train_encoder", ENCODER_PARTS), ("precision", PRECISIONS)):
+            if getattr(self, name) not in allowed:
+                flag = "--" + name.replace("_", "-")
+                raise JPQError(f"{flag} {getattr(self, name)} is unknown: choose one of {', '.join(allowed)}")
+        for name in ("negatives", "batch_size", "opq_sample", "max_query_length", "lambda_cut"):
+            if getattr(self, name) < 1:
+                raise JPQError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
+        for name in ("epochs", "encoder_lr", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise JPQError(f"--{name.replace('_', '-')} {getattr(self, name)}: must not be negative")
+
+    @property
+    def effective_centroid_lr(self) -> float:
+        """The centroids' learning rate: as set, else the paper's for the nearest M that is not larger."""
+        if self.centroid_lr is not None:
+            return self.centroid_lr
+        return PAPER_CENTROID_LR[max((m for m in PAPER_CENTROID_LR if m <= self.m), default=16)]
