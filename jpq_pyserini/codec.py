@@ -95,7 +95,7 @@ class ProductQuantizer:
         return codes
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Rebuild d† of equation 8 from codes (N, M) with the *trained* centroids; returns (N, D) float32, rotated back."""
+        """Rebuild d† of equation 8 with the *trained* centroids: codes (N, M) → (N, D) float32, rotated back."""
         rotated = self.centroids[np.arange(self.m), codes].reshape(len(codes), self.dimension)
         return rotated if self.rotation is None else rotated @ self.rotation
 
