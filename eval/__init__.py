@@ -1,0 +1,1 @@
+"""Evaluation: runs compared with measures and tests, and the experiments of the paper."""
