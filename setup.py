@@ -15,10 +15,25 @@ TOP_LEVEL_FOLDERS = {
     "jpq_pyserini.eval": "eval",
 }
 
-#: site runs this line at every start of the interpreter; it can neither raise nor print.
-PTH_NAME = "jpq_pyserini.pth"
-PTH_LINE = r"""import sys; exec("try:\n import jpq_pyserini.plugin.startup as s\n s.install()\nexcept Exception: pass")
+#: What every interpreter of the environment runs at its start: no import, only a finder that waits for Pyserini. Only
+#: then is the package touched; ``startup`` puts a finder of its own in this one's place.
+BOOTSTRAP = """
+import sys
+class WaitForPyserini:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in ("pyserini", "jnius"):
+            try:
+                sys.meta_path.remove(WaitForPyserini)
+                from jpq_pyserini.plugin import startup
+                if startup.install():
+                    return startup.finder.find_spec(name, path, target)
+            except Exception as error:
+                print("jpq_pyserini: the start-up hook failed:", repr(error), file=sys.stderr)
+sys.meta_path.insert(0, WaitForPyserini)
 """
+PTH_NAME = "jpq_pyserini.pth"
+PTH_LINE = f"import sys; exec({BOOTSTRAP.strip()!r}, {{'__name__': {PTH_NAME!r}}})\n"  # site wants it on one line
 
 
 class BuildPyWithPth(build_py):

@@ -55,7 +55,7 @@ def tiny_corpus(n: int, seed: int = 0) -> tuple[list[str], list[str]]:
 
 
 def tiny_index(path, encoder, texts: Sequence[str], *, m: int = 8) -> Path:
-    """Write a JPQ index directory as Pyserini sees it: rotation and PQ in ``index``, ``docid``, ``jpq.json``, ``query_encoder/``.
+    """Write a JPQ index directory as Pyserini sees it, with a random rotation and a PQ in ``index``.
 
     Only what the plug-in reads; the library's own index class writes the full format.
     """

@@ -1,8 +1,8 @@
-"""The start-up hook: ``jpq_pyserini.pth`` calls :func:`install` in every interpreter of the environment.
+"""The start-up hook, second half: what happens once Pyserini is really wanted.
 
-It must cost next to nothing, so this module imports only what the interpreter has loaded already, and all it does is
-put one finder on ``sys.meta_path``. The finder knows the names of a few Pyserini modules; for any other import it
-answers after one dictionary look-up. When one of those is loaded, ``jpq_pyserini.plugin.register`` is imported.
+At the start of an interpreter, ``jpq_pyserini.pth`` (written by setup.py) only puts a finder on ``sys.meta_path`` that
+waits for the names ``pyserini`` and ``jnius``. When one of them is imported it calls :func:`install` here, and steps
+aside for a finder that watches a few of Pyserini's modules. When one of those is loaded, ``register`` acts.
 
 ``JPQ_PYSERINI_HOOK=0`` turns all of it off.
 """
@@ -13,6 +13,7 @@ from _thread import get_ident
 
 SWITCH = "JPQ_PYSERINI_HOOK"
 _OFF = ("0", "off", "false", "no")
+_PTH = "jpq_pyserini.pth"  # the waiting finder's __module__
 
 #: Module name -> what ``register`` does to it: its functions run before or after the import, or before ``python -m``.
 WATCHED = {
@@ -32,6 +33,13 @@ def install() -> bool:
     if finder not in sys.meta_path:
         sys.meta_path.insert(0, finder)
     return True
+
+
+def is_active() -> bool:
+    """Tell whether Pyserini, when it is imported in this process, will know ``jpq``."""
+    if os.environ.get(SWITCH, "").strip().lower() in _OFF:
+        return False
+    return any(each is finder or getattr(each, "__module__", None) == _PTH for each in sys.meta_path)
 
 
 class _Finder:
