@@ -33,7 +33,11 @@ class WaitForPyserini:
 sys.meta_path.insert(0, WaitForPyserini)
 """
 PTH_NAME = "jpq_pyserini.pth"
-PTH_LINE = f"import sys; exec({BOOTSTRAP.strip()!r}, {{'__name__': {PTH_NAME!r}}})\n"  # site wants it on one line
+#: On one line, as site wants it; the test is there because site reads .pth files twice in a virtual environment.
+PTH_LINE = (
+    f"import sys; any(getattr(each, '__module__', '') == {PTH_NAME!r} for each in sys.meta_path) or "
+    f"exec({BOOTSTRAP.strip()!r}, {{'__name__': {PTH_NAME!r}}})\n"
+)
 
 
 class BuildPyWithPth(build_py):
@@ -84,7 +88,7 @@ setup(
     description="JPQ for Pyserini: train, search and evaluate dense-retrieval indexes thirty times smaller",
     long_description=readme.read_text(encoding="utf-8") if readme.is_file() else "",
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    license_expression="Apache-2.0",
     license_files=["LICENSE"],
     keywords=["information retrieval", "dense retrieval", "product quantization", "JPQ", "Pyserini"],
     classifiers=[

@@ -94,11 +94,10 @@ def test_install_puts_the_hook_in_place_and_uninstall_removes_it(kind, source, w
     assert run(python, "-c", found, cwd=tmp_path).stdout == "['jpq_pyserini.pth']\n"
     where = "import jpq_pyserini.eval as e, jpq_pyserini.plugin.startup; print(e.__file__)"
     assert Path(run(python, "-c", where, cwd=tmp_path).stdout.strip()).is_file()
-    # The hook acts: with no Pyserini here, a module of that name stands in for it.
+    # The hook acts: a module stands in for Pyserini, and as NumPy is missing here, it ends in one line.
     (tmp_path / "pyserini.py").write_text("import sys; print('jpq_pyserini.plugin.register' in sys.modules)\n")
     done = run(python, "-c", "import pyserini", cwd=tmp_path)
-    if kind == "wheel":
-        assert (done.stdout, done.stderr.count("\n")) == ("False\n", 1)  # numpy is not here: one line, no failure
+    assert (done.stdout, done.stderr.count("\n")) == ("False\n", 1)
     run(*pip, "uninstall", "--yes", "jpq_pyserini")
     assert not hook.exists()
-    assert not [path for path in site_packages.iterdir() if "jpq_pyserini" in path.name]
+    assert list((tmp_path / "venv").rglob("*jpq_pyserini*")) == []
