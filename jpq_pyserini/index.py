@@ -28,10 +28,10 @@ from jpq_pyserini import layouts
 from jpq_pyserini.codec import ProductQuantizer
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.flat import read_docids
+from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD
 from jpq_pyserini.storage import new_directory, sha256_of
 
 FORMAT_VERSION = 1
-RECORD, CODEC, INDEX, DOCID, QUERY_ENCODER = "jpq.json", "codec.safetensors", "index", "docid", "query_encoder"
 
 
 @dataclass(frozen=True)

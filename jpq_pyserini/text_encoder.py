@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.names import ENCODER_MARKER
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-#: File inside a saved encoder folder that tells it from any other sentence-transformers folder.
-MARKER = "jpq_encoder.json"
 QUERY_PROMPT = "query"
 
 
 def is_jpq_encoder(path: str | os.PathLike) -> bool:
     """Tell whether ``path`` is a query encoder folder written by :func:`save_text_encoder`."""
     try:
-        return os.path.isfile(os.path.join(path, MARKER))
+        return os.path.isfile(os.path.join(path, ENCODER_MARKER))
     except (TypeError, ValueError):
         return False
 
@@ -107,7 +106,7 @@ def save_text_encoder(model: "SentenceTransformer", path: str | os.PathLike) -> 
         "max_length": model.max_seq_length,
         "prompt": query_prompt(model),
     }
-    (Path(path) / MARKER).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (Path(path) / ENCODER_MARKER).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def _embed(model, texts, *, prompt, batch_size, show_progress_bar=False) -> np.ndarray:

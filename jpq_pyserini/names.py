@@ -1,0 +1,14 @@
+"""The names of the files in an index directory; importing this costs nothing, so that the start-up hook may."""
+
+#: What the index is and how it was made; its presence makes a folder a JPQ index directory.
+RECORD = "jpq.json"
+#: Rotation, assignment centroids, trained centroids.
+CODEC = "codec.safetensors"
+#: The Faiss index; of all these Pyserini opens this one …
+INDEX = "index"
+#: … and this one: an external id a line, row order.
+DOCID = "docid"
+#: The trained query encoder, a sentence-transformers folder.
+QUERY_ENCODER = "query_encoder"
+#: File inside a saved query encoder that tells it from any other sentence-transformers folder.
+ENCODER_MARKER = "jpq_encoder.json"

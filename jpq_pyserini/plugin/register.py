@@ -1,0 +1,191 @@
+"""What happens when a watched Pyserini module is imported or run; called by ``startup`` only.
+
+Which encoders are ours is one rule, :func:`encoder_is_ours`: the word ``jpq`` (any case), the folder of a trained query
+encoder, or a JPQ index directory. A name that merely contains "jpq" is not, and ours may contain "dpr" or "auto".
+
+Pyserini has no place to plug an encoder in, and three ways of choosing one:
+
+* ``FaissSearcher(dir, "name")`` calls a static method, which is wrapped.
+* The hybrid command line and Python callers import ``init_query_encoder`` (documents: ``init_encoder``) from a
+  ``__main__`` module, where it is wrapped. What is not ours goes to the original with its arguments untouched.
+* ``python -m pyserini.search.faiss`` and ``python -m pyserini.encode`` define that function in the script itself, out
+  of reach, and take the first key of a class map that is a substring of ``--encoder``. So, just before such a script
+  runs, its own ``--encoder`` is read from ``sys.argv``; only if that is ours, it becomes the first key of the map. In
+  any other process the maps stay exactly as Pyserini made them.
+"""
+
+import functools
+import inspect
+import os
+import sys
+
+from jpq_pyserini.errors import JPQError
+from jpq_pyserini.names import QUERY_ENCODER, RECORD
+from jpq_pyserini.text_encoder import is_jpq_encoder
+
+BARE = "jpq"
+
+_MAIN_CLASS_MAPS = {
+    "pyserini.search.faiss.__main__": "query_encoder_class_map",
+    "pyserini.encode.__main__": "document_encoder_class_map",
+}
+
+
+def encoder_is_ours(encoder) -> bool:
+    """Tell whether the value of ``--encoder`` is for ``JPQQueryEncoder`` (``JPQDocumentEncoder`` for documents)."""
+    return is_bare(encoder) or is_jpq_encoder(encoder) or is_index_directory(encoder)
+
+
+def is_bare(encoder) -> bool:
+    """Tell whether the value is the word ``jpq`` itself: the encoder that belongs to the index."""
+    return isinstance(encoder, str) and encoder.lower() == BARE
+
+
+def is_index_directory(path) -> bool:
+    """Tell whether ``path`` is a JPQ index directory, complete with its query encoder."""
+    try:
+        return os.path.isfile(os.path.join(path, RECORD)) and os.path.isdir(os.path.join(path, QUERY_ENCODER))
+    except (TypeError, ValueError):
+        return False
+
+
+def before(name: str) -> None:
+    """Before ``pyserini``: choose its Java. Before ``jnius``: drop the JVM option that this Java does not know."""
+    from jpq_pyserini.plugin import java
+
+    if name == "pyserini":
+        java.activate()
+    else:
+        java.drop_missing_modules()
+
+
+def after(name: str, module) -> None:
+    """Wrap the functions with which the freshly imported ``module`` chooses an encoder or opens an index."""
+    if name == "pyserini.search.faiss._searcher":
+        _wrap_searcher(module.FaissSearcher)
+    elif name == "pyserini.search.faiss.__main__":
+        module.init_query_encoder = _or_ours(module.init_query_encoder, _query_encoder)
+    elif name == "pyserini.encode.__main__":
+        module.init_encoder = _or_ours(module.init_encoder, _document_encoder)
+
+
+def before_main(name: str) -> None:
+    """Before ``python -m name``: make room for our encoder, and let bad input end in one line."""
+    sys.excepthook = _one_line(sys.excepthook)
+    if name not in _MAIN_CLASS_MAPS:
+        return
+    import pyserini.encode
+
+    encoder = _own_argument("--encoder")
+    if encoder_is_ours(encoder):
+        class_map = getattr(pyserini.encode, _MAIN_CLASS_MAPS[name])
+        make = _document_encoder if name == "pyserini.encode.__main__" else _query_encoder
+        others = {key: value for key, value in class_map.items() if key != encoder.lower()}
+        class_map.clear()  # in place: the scripts bind the dictionary itself
+        class_map.update({encoder.lower(): make, **others})
+
+
+def _wrap_searcher(searcher_class) -> None:
+    # The methods are replaced rather than the class: PRF asks for `type(searcher) == FaissSearcher`.
+    plain_load = searcher_class.load_index
+    plain_from_str = searcher_class._init_encoder_from_str
+
+    @functools.wraps(plain_load)
+    def load_index(self, index_dir):
+        ours = _our_encoder(self.query_encoder)
+        if ours is not None and not ours.is_fixed:
+            ours.bind(index_dir)
+        if not os.path.isfile(os.path.join(index_dir, RECORD)):
+            index, docids = plain_load(self, index_dir)
+        else:
+            index, docids = _load_checked(functools.partial(plain_load, self), index_dir)
+        if ours is not None and ours is self.query_encoder and ours.dimension != index.d:
+            raise JPQError(
+                f"the query encoder {ours.encoder_dir} gives {ours.dimension} dimensions but {index_dir}/index has "
+                f"{index.d}: use the encoder that was trained with this index (--encoder jpq)"
+            )
+        return index, docids
+
+    @functools.wraps(plain_from_str)
+    def _init_encoder_from_str(encoder):
+        return _query_encoder(encoder) if encoder_is_ours(encoder) else plain_from_str(encoder)
+
+    searcher_class.load_index = load_index
+    searcher_class._init_encoder_from_str = staticmethod(_init_encoder_from_str)
+
+
+def _load_checked(load, index_dir):
+    """Load a JPQ index through Pyserini; what would end in a C++ trace or a bare ``assert`` becomes one line."""
+    remedy = "copy the directory again or build it anew with python -m jpq_pyserini.train"
+    for part in ("index", "docid"):
+        if not os.path.isfile(os.path.join(index_dir, part)):
+            raise JPQError(f"{index_dir} has no file {part!r}: {remedy}")
+    try:
+        index, docids = load(index_dir)
+    except RuntimeError as error:  # faiss
+        size = os.path.getsize(os.path.join(index_dir, "index"))
+        raise JPQError(f"{index_dir}/index ({size:,} bytes) is no readable Faiss index: {remedy}") from error
+    if docids is not None and len(docids) != index.ntotal:
+        raise JPQError(
+            f"{index_dir}/docid has {len(docids):,} lines but {index_dir}/index has {index.ntotal:,} vectors: {remedy}"
+        )
+    return index, docids
+
+
+def _our_encoder(encoder):
+    """Return the ``JPQQueryEncoder`` that ``encoder`` is or, like Pyserini's ``PcaEncoder``, wraps; else None."""
+    loaded = sys.modules.get("jpq_pyserini.encoder")
+    inner = getattr(encoder, "encoder", None)
+    return next((e for e in (encoder, inner) if loaded and isinstance(e, loaded.JPQQueryEncoder)), None)
+
+
+def _or_ours(plain, make):
+    """Return ``plain`` (``init_query_encoder`` or ``init_encoder``) with our encoders taken out before it."""
+    signature = inspect.signature(plain)
+
+    @functools.wraps(plain)
+    def choose(*args, **kwargs):
+        given = signature.bind(*args, **kwargs).arguments
+        encoder = given.get("encoder")
+        if given.get("encoder_class") is not None or not encoder_is_ours(encoder):
+            return plain(*args, **kwargs)
+        from pyserini.util import resolve_device
+
+        options = {name: given[name] for name in ("tokenizer_name", "prefix", "fp16") if name in given}
+        return make(encoder, device=resolve_device(given.get("device"), backend="torch"), **options)
+
+    return choose
+
+
+def _query_encoder(encoder_dir, **kwargs):
+    from jpq_pyserini.encoder import JPQQueryEncoder
+
+    return JPQQueryEncoder(encoder_dir, **kwargs)
+
+
+def _document_encoder(model_name, **kwargs):
+    from jpq_pyserini.encoder import JPQDocumentEncoder
+
+    return JPQDocumentEncoder(model_name, **kwargs)
+
+
+def _own_argument(flag: str) -> str | None:
+    """Return the value that argparse will see for ``flag`` in this process: the last one given."""
+    value = None
+    for position, argument in enumerate(sys.argv[1:], start=1):
+        if argument == flag and position + 1 < len(sys.argv):
+            value = sys.argv[position + 1]
+        elif argument.startswith(flag + "="):
+            value = argument.partition("=")[2]
+    return value
+
+
+def _one_line(plain_hook):
+    @functools.wraps(plain_hook)
+    def excepthook(kind, error, traceback):
+        if isinstance(error, JPQError):
+            sys.stderr.write(f"error: {error}\n")
+        else:
+            plain_hook(kind, error, traceback)
+
+    return excepthook

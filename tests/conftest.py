@@ -1,0 +1,36 @@
+"""Fixtures shared by the tests: a tiny index, and the real command lines in subprocesses."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def run_python(*arguments, cwd=None, check=True, **environment) -> subprocess.CompletedProcess:
+    """Run ``python arguments...`` of this environment, offline; a variable given as None is removed."""
+    variables = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **environment}
+    variables = {name: value for name, value in variables.items() if value is not None}
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=variables, timeout=600)
+    if check and done.returncode != 0:
+        pytest.fail(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    return done
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> Path:
+    """A folder with ``encoder``, ``index`` (JPQ, passages d0 to d299), ``topics.tsv`` (q0 to q19), ``qrels.txt``."""
+    from tiny import tiny_corpus, tiny_encoder, tiny_index
+
+    root = tmp_path_factory.mktemp("tiny")
+    texts, queries = tiny_corpus(300)
+    tiny_index(root / "index", tiny_encoder(root / "encoder"), texts)
+    (root / "topics.tsv").write_text("".join(f"q{i}\t{query}\n" for i, query in enumerate(queries[:20])))
+    (root / "qrels.txt").write_text("".join(f"q{i} 0 d{i} 1\n" for i in range(20)))
+    return root

@@ -1,0 +1,79 @@
+"""Small real things for tests: a text encoder with random weights, a corpus in its vocabulary, an index with both."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+_SYLLABLES = ("ba", "ce", "di", "fo", "gu", "ka", "le", "mi", "no", "pu", "ra", "se", "ti", "vo")
+#: 196 words, each one token of the tiny encoder.
+WORDS = tuple(first + second for first in _SYLLABLES for second in _SYLLABLES)
+
+
+def tiny_encoder(path, dimension: int = 32, seed: int = 0) -> Path:
+    """Save a two-layer BERT with random weights, mean pooling and its own vocabulary as a sentence-transformers folder.
+
+    Returns ``path``. The same arguments give the same weights. It is not a JPQ encoder: it has no marker file.
+    """
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    path = Path(path)
+    plain = path / "plain"
+    plain.mkdir(parents=True)
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    (plain / "vocab.txt").write_text("\n".join([*specials, *WORDS]) + "\n", encoding="utf-8")
+    BertTokenizerFast(vocab=str(plain / "vocab.txt"), model_max_length=64).save_pretrained(plain)
+    config = BertConfig(
+        vocab_size=len(specials) + len(WORDS),
+        hidden_size=dimension,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=2 * dimension,
+        max_position_embeddings=64,
+        initializer_range=0.2,  # the usual 0.02 makes all texts look alike
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        BertModel(config).save_pretrained(plain)
+    transformer = Transformer(str(plain))
+    model = SentenceTransformer(modules=[transformer, Pooling(dimension, pooling_mode="mean")], device="cpu")
+    model.max_seq_length = 48
+    model.save(str(path), create_model_card=False)
+    return path
+
+
+def tiny_corpus(n: int, seed: int = 0) -> tuple[list[str], list[str]]:
+    """Return n passages of 8 to 24 known words, and n queries; query i is a few words of passage i."""
+    rng = np.random.default_rng(seed)
+    texts = [" ".join(rng.choice(WORDS, size=rng.integers(8, 25))) for _ in range(n)]
+    queries = [" ".join(rng.permutation(text.split())[:4]) for text in texts]
+    return texts, queries
+
+
+def tiny_index(path, encoder, texts: Sequence[str], *, m: int = 8) -> Path:
+    """Write a JPQ index directory as Pyserini sees it, with a random rotation and a PQ in ``index``.
+
+    Only what the plug-in reads; the library's own index class writes the full format.
+    """
+    import faiss
+
+    from jpq_pyserini.text_encoder import embed_passages, load_text_encoder, save_text_encoder
+
+    path = Path(path)
+    path.mkdir(parents=True)
+    model = load_text_encoder(str(encoder))
+    vectors = embed_passages(model, texts)  # (N, D) float32
+    index = faiss.index_factory(vectors.shape[1], f"RR{vectors.shape[1]},PQ{m}x4", faiss.METRIC_INNER_PRODUCT)
+    faiss.downcast_index(index.index).pq.cp.min_points_per_centroid = 1  # few points are meant: no warnings
+    index.train(vectors)
+    index.add(vectors)
+    faiss.write_index(index, str(path / "index"))
+    (path / "docid").write_text("".join(f"d{row}\n" for row in range(len(texts))), encoding="utf-8")
+    settings = {"name_or_path": str(encoder), "pooling": None, "l2_norm": False, "max_length": None, "prompt": None}
+    (path / "jpq.json").write_text(json.dumps({"format_version": 1, "encoder": settings}), encoding="utf-8")
+    save_text_encoder(model, path / "query_encoder")
+    return path
