@@ -25,12 +25,14 @@ def run_python(*arguments, cwd=None, check=True, **environment) -> subprocess.Co
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> Path:
-    """A folder with ``encoder``, ``index`` (JPQ, passages d0 to d299), ``topics.tsv`` (q0 to q19), ``qrels.txt``."""
-    from tiny import tiny_corpus, tiny_encoder, tiny_index
+    """A folder with ``encoder``, ``index`` (JPQ) and ``flat`` of passages d0 to d299, ``topics.tsv`` (q0 to q19),
+    ``qrels.txt``."""
+    from tiny import tiny_corpus, tiny_encoder, tiny_flat, tiny_index
 
     root = tmp_path_factory.mktemp("tiny")
     texts, queries = tiny_corpus(300)
     tiny_index(root / "index", tiny_encoder(root / "encoder"), texts)
+    tiny_flat(root / "flat", root / "encoder", texts)
     (root / "topics.tsv").write_text("".join(f"q{i}\t{query}\n" for i, query in enumerate(queries[:20])))
     (root / "qrels.txt").write_text("".join(f"q{i} 0 d{i} 1\n" for i in range(20)))
     return root

@@ -1,6 +1,5 @@
 """Small real things for tests: a text encoder with random weights, a corpus in its vocabulary, an index with both."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,25 +54,32 @@ def tiny_corpus(n: int, seed: int = 0) -> tuple[list[str], list[str]]:
 
 
 def tiny_index(path, encoder, texts: Sequence[str], *, m: int = 8) -> Path:
-    """Write a JPQ index directory as Pyserini sees it, with a random rotation and a PQ in ``index``.
+    """Write a JPQ index directory of 4-bit OPQ codes, untrained, with docids d0, d1, …"""
+    from jpq_pyserini.codec import ProductQuantizer
+    from jpq_pyserini.index import JPQIndex
+    from jpq_pyserini.text_encoder import embed_passages, load_text_encoder, save_text_encoder
+    from jpq_pyserini.train.opq import train_opq
 
-    Only what the plug-in reads; the library's own index class writes the full format.
-    """
+    model = load_text_encoder(str(encoder))
+    embeddings = embed_passages(model, texts)  # (N, D) float32
+    rotation, centroids = train_opq(embeddings, m, 4, iterations=3, final_iterations=2, progress=False)
+    codec = ProductQuantizer(centroids, centroids, rotation)
+    settings = {"name_or_path": str(encoder), "pooling": None, "l2_norm": False, "max_length": None, "prompt": None}
+    index = JPQIndex(codec, codec.encode(embeddings), [f"d{row}" for row in range(len(texts))], encoder=settings)
+    return index.save(path, lambda folder: save_text_encoder(model, folder))
+
+
+def tiny_flat(path, encoder, texts: Sequence[str]) -> Path:
+    """Write a flat Faiss folder as ``python -m pyserini.encode … output --to-faiss`` does, with docids d0, d1, …"""
     import faiss
 
-    from jpq_pyserini.text_encoder import embed_passages, load_text_encoder, save_text_encoder
+    from jpq_pyserini.text_encoder import embed_passages, load_text_encoder
 
+    embeddings = embed_passages(load_text_encoder(str(encoder)), texts)
+    index = faiss.IndexFlatIP(embeddings.shape[1])
+    index.add(embeddings)
     path = Path(path)
     path.mkdir(parents=True)
-    model = load_text_encoder(str(encoder))
-    vectors = embed_passages(model, texts)  # (N, D) float32
-    index = faiss.index_factory(vectors.shape[1], f"RR{vectors.shape[1]},PQ{m}x4", faiss.METRIC_INNER_PRODUCT)
-    faiss.downcast_index(index.index).pq.cp.min_points_per_centroid = 1  # few points are meant: no warnings
-    index.train(vectors)
-    index.add(vectors)
     faiss.write_index(index, str(path / "index"))
     (path / "docid").write_text("".join(f"d{row}\n" for row in range(len(texts))), encoding="utf-8")
-    settings = {"name_or_path": str(encoder), "pooling": None, "l2_norm": False, "max_length": None, "prompt": None}
-    (path / "jpq.json").write_text(json.dumps({"format_version": 1, "encoder": settings}), encoding="utf-8")
-    save_text_encoder(model, path / "query_encoder")
     return path

@@ -42,7 +42,7 @@ def reciprocal_ranks(
     order = scores.masked_fill(~mask, -torch.inf).argsort(dim=1, descending=True, stable=True)
     ranks = torch.empty_like(order)
     ranks.scatter_(1, order, torch.arange(1, order.shape[1] + 1, device=order.device).expand_as(order))
-    gains = (1.0 / ranks).masked_fill((ranks > cut) | ~mask, 0.0)
+    gains = ranks.to(scores.dtype).reciprocal().masked_fill((ranks > cut) | ~mask, 0.0)
     return gains[:, negatives.shape[1] :], gains[:, : negatives.shape[1]]
 
 
