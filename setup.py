@@ -22,7 +22,7 @@ import sys
 class WaitForPyserini:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name in ("pyserini", "jnius"):
+        if name == "pyserini":
             try:
                 sys.meta_path.remove(WaitForPyserini)
                 from jpq_pyserini.plugin import startup
@@ -117,7 +117,7 @@ setup(
         "sentence-transformers>=5.4",  # the first with sentence_transformers.sentence_transformer.modules
         "torch>=2.9",
         "tqdm",
-        "transformers>=4.57",
+        "transformers>=5",
     ],
     extras_require={
         "gpu": ["faiss-gpu>=1.14.3"],  # the builds of faiss's own authors; they replace the faiss of faiss-cpu

@@ -208,8 +208,11 @@ def damaged(tiny, tmp_path, damage):
     [
         (lambda d: (d / "jpq.json").unlink(), r"copy has no jpq\.json"),
         (lambda d: shutil.rmtree(d / "query_encoder"), "no query_encoder/"),
-        (lambda d: (d / "index").write_bytes(b""), r"index \(0 bytes\) is no readable Faiss index"),
-        (lambda d: (d / "index").write_bytes((d / "index").read_bytes()[:99]), r"index \(99 bytes\) is no readable"),
+        (lambda d: (d / "index").write_bytes(b""), r"Faiss cannot read .*index \(0 bytes; "),
+        (
+            lambda d: (d / "index").write_bytes((d / "index").read_bytes()[:99]),
+            r"Faiss cannot read .*index \(99 bytes; ",
+        ),
         (lambda d: (d / "docid").write_text("d0\nd1\n"), "docid has 2 lines but .* has 300 vectors"),
         (lambda d: (d / "docid").unlink(), "no file 'docid'"),
     ],

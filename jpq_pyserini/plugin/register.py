@@ -92,7 +92,7 @@ def _wrap_searcher(searcher_class) -> None:
 
     @functools.wraps(plain_load)
     def load_index(self, index_dir):
-        ours = _our_encoder(self.query_encoder)
+        ours = _our_encoder(getattr(self, "query_encoder", None))
         if ours is not None and not ours.is_fixed:
             ours.bind(index_dir)
         if not os.path.isfile(os.path.join(index_dir, RECORD)):
@@ -124,7 +124,8 @@ def _load_checked(load, index_dir):
         index, docids = load(index_dir)
     except RuntimeError as error:  # faiss
         size = os.path.getsize(os.path.join(index_dir, "index"))
-        raise JPQError(f"{index_dir}/index ({size:,} bytes) is no readable Faiss index: {remedy}") from error
+        reason = str(error).rpartition("Error: ")[2].splitlines()[0]
+        raise JPQError(f"Faiss cannot read {index_dir}/index ({size:,} bytes; {reason}): {remedy}") from error
     if docids is not None and len(docids) != index.ntotal:
         raise JPQError(
             f"{index_dir}/docid has {len(docids):,} lines but {index_dir}/index has {index.ntotal:,} vectors: {remedy}"

@@ -1,8 +1,8 @@
 """The start-up hook, second half: what happens once Pyserini is really wanted.
 
 At the start of an interpreter, ``jpq_pyserini.pth`` (written by setup.py) only puts a finder on ``sys.meta_path`` that
-waits for the names ``pyserini`` and ``jnius``. When one of them is imported it calls :func:`install` here, and steps
-aside for a finder that watches a few of Pyserini's modules. When one of those is loaded, ``register`` acts.
+waits for the name ``pyserini``. When that is imported it calls :func:`install` here, and steps aside for a finder that
+watches a few of Pyserini's modules. When one of those is loaded, ``register`` acts.
 
 ``JPQ_PYSERINI_HOOK=0`` turns all of it off.
 """
