@@ -116,6 +116,7 @@ setup(
         "safetensors>=0.4",
         "sentence-transformers>=5.4",  # the first with sentence_transformers.sentence_transformer.modules
         "torch>=2.9",
+        "accelerate>=1.8",
         "tqdm",
         "transformers>=5",
     ],

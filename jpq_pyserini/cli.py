@@ -32,8 +32,8 @@ def run_main(main) -> typing.NoReturn:
 def add_dataclass_arguments(parser: argparse.ArgumentParser, config: type) -> None:
     """Add one ``--flag`` for each field of the dataclass ``config``.
 
-    A field's default, ``metadata["help"]`` and ``metadata["choices"]`` say all there is to say, so that each default
-    lives once. ``bool`` fields become ``--flag / --no-flag``; ``X | None`` fields are optional values of type X.
+    A field's default, ``metadata`` (``help``, ``choices``, ``alias``) say all there is to say, so that each
+    default lives once. ``bool`` fields become ``--flag / --no-flag``; ``X | None`` fields are optional values of type X.
     """
     hints = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
@@ -47,7 +47,7 @@ def add_dataclass_arguments(parser: argparse.ArgumentParser, config: type) -> No
             options["choices"] = field.metadata.get("choices")
             if options["choices"] is None:
                 options["metavar"] = field.metadata.get("metavar", {int: "N", float: "X"}.get(kinds[0], "S"))
-        parser.add_argument(flag, **options)
+        parser.add_argument(flag, *filter(None, [field.metadata.get("alias")]), dest=field.name, **options)
 
 
 def dataclass_from_arguments(config: type, args: argparse.Namespace):

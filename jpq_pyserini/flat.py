@@ -64,6 +64,11 @@ class FlatFolder:
                 )
             yield start, chunk
 
+    def check_finite(self) -> None:
+        """Read every embedding and raise :class:`JPQError` at the first that is not finite."""
+        for _ in self.chunks():
+            pass
+
     def sample(self, count: int, seed: int) -> np.ndarray:
         """Return (n, D) float32 copies of ``count`` rows drawn without replacement, or of all when there are fewer."""
         if count >= len(self.embeddings):

@@ -11,12 +11,14 @@
 Pyserini opens only ``index`` and ``docid``; the rest sits beside them. Nothing here imports Pyserini.
 """
 
+import errno
 import functools
 import json
 import os
 import platform
+import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -27,11 +29,13 @@ import jpq_pyserini
 from jpq_pyserini import layouts
 from jpq_pyserini.codec import ProductQuantizer
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.flat import read_docids
+from jpq_pyserini.flat import FlatFolder, read_docids
 from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD
 from jpq_pyserini.storage import new_directory, sha256_of
 
 FORMAT_VERSION = 1
+#: The layout of an uncompressed index directory, which has no codec.
+FLAT_LAYOUT = "flat"
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,8 @@ class JPQIndex:
         """
         directory = Path(directory)
         record = IndexRecord.read(directory)
+        if record.layout == FLAT_LAYOUT:
+            raise JPQError(f"{directory} is an uncompressed index, without codes: search it with JPQFaissSearcher")
         codec = ProductQuantizer.load(directory / CODEC)
         docids = read_docids(directory / DOCID)
         index = layouts.read(directory / INDEX)
@@ -172,19 +178,28 @@ class JPQIndex:
             self.codec.save(partial / CODEC)
             if write_query_encoder is not None:
                 write_query_encoder(partial / QUERY_ENCODER)
-            record = {
-                **asdict(self.record),
-                "count": len(self),
-                "sha256": {
-                    str(file.relative_to(partial)): sha256_of(file)
-                    for file in sorted(partial.rglob("*"))
-                    if file.is_file()
-                },
-                "versions": library_versions(),
-            }
-            (partial / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            _write_record(partial, replace(self.record, count=len(self)))
         self.path = Path(directory)
         return self.path
+
+
+def save_flat_index(
+    flat: FlatFolder, directory: str | os.PathLike, write_query_encoder: Callable[[Path], None], **record
+) -> Path:
+    """Write an uncompressed index directory: a flat folder with a query encoder trained for it (ADORE).
+
+    Args:
+        flat: copied as it is.
+        directory, write_query_encoder: as in :meth:`JPQIndex.save`.
+        record: ``encoder`` and ``training`` of the :class:`IndexRecord`.
+    """
+    N, D = flat.embeddings.shape
+    with new_directory(directory) as partial:
+        shutil.copyfile(flat.path / INDEX, partial / INDEX)
+        shutil.copyfile(flat.path / DOCID, partial / DOCID)
+        write_query_encoder(partial / QUERY_ENCODER)
+        _write_record(partial, IndexRecord(D, m=D, nbits=32, count=N, layout=FLAT_LAYOUT, **record))
+    return Path(directory)
 
 
 def query_encoder_path(directory: str | os.PathLike | None) -> Path:
@@ -222,7 +237,11 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-def _last_errno(error: RuntimeError) -> int:
-    import errno
+def _write_record(directory: Path, record: IndexRecord) -> None:
+    files = {str(f.relative_to(directory)): sha256_of(f) for f in sorted(directory.rglob("*")) if f.is_file()}
+    record = replace(record, sha256=files, versions=library_versions())
+    (directory / RECORD).write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
 
+
+def _last_errno(error: RuntimeError) -> int:
     return errno.ENOSPC if "No space left" in str(error) or "write error" in str(error) else errno.EIO

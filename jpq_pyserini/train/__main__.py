@@ -39,6 +39,9 @@ def main() -> None:
     data.add_argument("--dev-topics", metavar="T", help="queries to choose the best step by")
     data.add_argument("--dev-qrels", metavar="Q", help="their judgements")
     data.add_argument("--output", required=True, metavar="DIR", help="index directory to write")
+    data.add_argument(
+        "--resume", action="store_true", help="go on from the checkpoint of a stopped run, if there is one"
+    )
     encoder = parser.add_argument_group("encoder")
     encoder.add_argument(
         "--encoder", required=True, metavar="NAME", help="the encoder of the embeddings: name or folder"
@@ -53,7 +56,8 @@ def main() -> None:
     args = parser.parse_args()
 
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    from jpq_pyserini.train.pipeline import EncoderSource, train_index
+    from jpq_pyserini.train.inputs import EncoderSource
+    from jpq_pyserini.train.pipeline import train_index
 
     report = train_index(
         args.embeddings,
@@ -64,6 +68,7 @@ def main() -> None:
         args.dev_topics,
         args.dev_qrels,
         dataclass_from_arguments(TrainConfig, args),
+        resume=args.resume,
     )
     print(report)
 

@@ -10,7 +10,10 @@ PAPER_CENTROID_LR = {16: 5e-6, 24: 5e-6, 32: 2e-5, 48: 1e-4, 64: 1e-4, 96: 1e-4}
 NORMALISED_SCORE_SCALE = 20.0
 
 LOSSES = ("lambdarank", "ranknet", "hinge")
+DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
+SCORINGS = ("quantized", "flat")
+NEGATIVE_SOURCES = ("quantized", "flat", "static")
 ENCODER_PARTS = ("all", "no-word-embeddings", "none")
 
 
@@ -26,7 +29,7 @@ def _shown(default, metadata) -> str:
 class TrainConfig:
     """Settings of :func:`jpq_pyserini.train.train`; the defaults are the paper's (section 4.3) where it gives one."""
 
-    m: int = _setting(48, "M, sub-vectors: bytes a document at 8 bits; must divide the dimension")
+    m: int = _setting(48, "M: bytes a document at 8 bits; must divide the dimension", alias="--sub-vectors")
     nbits: int = _setting(8, "bits a code", choices=(4, 8))
     opq: bool = _setting(True, "learn a rotation (OPQ); without it plain PQ")
     opq_sample: int = _setting(65536, "embeddings that OPQ learns from, drawn at random")
@@ -36,6 +39,22 @@ class TrainConfig:
         200, "LambdaRank: ranks below this weigh nothing; the paper's 200 for passages, 10 for documents"
     )
     margin: float = _setting(1.0, "hinge: the margin, in scaled scores")
+    scoring: str = _setting(
+        "quantized", "scores in the loss: s† of the codes, or s of the uncompressed embeddings", choices=SCORINGS
+    )
+    negatives_from: str = _setting(
+        "quantized",
+        "where negatives are searched at every step: the codes with the current centroids, the uncompressed "
+        "embeddings, or the codes as they were before training",
+        choices=NEGATIVE_SOURCES,
+    )
+    distillation: float = _setting(
+        0.0,
+        "weight, 0 to 1, of the KL divergence from the scores of the untouched encoder on the uncompressed embeddings; "
+        "the ranking loss has the rest; 1 needs no --qrels",
+    )
+    reconstruction: float = _setting(0.0, "weight of the reconstruction error of the relevant documents (DPQ)")
+    compress: bool = _setting(True, "write codes; without it a flat index with the trained encoder (ADORE)")
     negatives: int = _setting(200, "top irrelevant documents taken as negatives for each query, searched at every step")
     score_scale: float | None = _setting(
         None,
@@ -57,6 +76,7 @@ class TrainConfig:
     )
     train_centroids: bool = _setting(True, "train the centroids (the paper's PQ centroid optimisation)")
     dropout: bool = _setting(True, "keep the encoder's dropout on while training")
+    log_with: str | None = _setting(None, "tracker of accelerate's, say tensorboard", shown="none")
     precision: str = _setting(
         "auto",
         "arithmetic of the encoder while training; auto takes bf16 where the processor has instructions for it",
@@ -64,20 +84,44 @@ class TrainConfig:
     )
     max_query_length: int = _setting(32, "queries are cut at this many tokens")
     eval_steps: int | None = _setting(None, "steps between two evaluations on the dev queries", shown="ten in a run")
+    patience: int | None = _setting(None, "stop after this many evaluations without a better one", shown="never")
+    checkpoint_steps: int = _setting(500, "steps between two checkpoints, which --resume goes on from")
     seed: int = _setting(42, "seed of everything random")
-    device: str = _setting("auto", "torch device: cpu, cuda, cuda:0 …; auto takes a GPU when there is one")
+    device: str = _setting("auto", "auto takes a GPU when there is one", choices=DEVICES)
 
     def __post_init__(self):
-        for name, allowed in (("loss", LOSSES), ("train_encoder", ENCODER_PARTS), ("precision", PRECISIONS)):
+        for name, allowed in {
+            "loss": LOSSES,
+            "train_encoder": ENCODER_PARTS,
+            "precision": PRECISIONS,
+            "device": DEVICES,
+            "scoring": SCORINGS,
+            "negatives_from": NEGATIVE_SOURCES,
+        }.items():
             if getattr(self, name) not in allowed:
                 flag = "--" + name.replace("_", "-")
                 raise JPQError(f"{flag} {getattr(self, name)} is unknown: choose one of {', '.join(allowed)}")
-        for name in ("negatives", "batch_size", "opq_sample", "max_query_length", "lambda_cut"):
+        for name in ("negatives", "batch_size", "opq_sample", "max_query_length", "lambda_cut", "checkpoint_steps"):
             if getattr(self, name) < 1:
                 raise JPQError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
-        for name in ("epochs", "encoder_lr", "weight_decay"):
+        for name in ("epochs", "encoder_lr", "weight_decay", "reconstruction"):
             if getattr(self, name) < 0:
                 raise JPQError(f"--{name.replace('_', '-')} {getattr(self, name)}: must not be negative")
+
+        if not 0 <= self.distillation <= 1:
+            raise JPQError(f"--distillation {self.distillation}: a weight between 0 and 1")
+        self._check_combinations()
+
+    def _check_combinations(self):
+        if not self.compress and (self.scoring, self.negatives_from) != ("flat", "flat"):
+            raise JPQError("--no-compress trains on the flat index: add --scoring flat --negatives-from flat")
+        if self.train_centroids and self.scoring == "flat" and not self.reconstruction:
+            raise JPQError("--scoring flat gives the centroids no gradient: add --no-train-centroids")
+
+    @property
+    def labels_needed(self) -> bool:
+        """Whether training needs judgements: always, unless the loss is distillation alone."""
+        return self.distillation < 1
 
     @property
     def effective_centroid_lr(self) -> float:

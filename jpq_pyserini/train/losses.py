@@ -55,3 +55,16 @@ def _mean_over_pairs(pair_losses: Tensor, positive_mask: Tensor, negative_mask: 
     counts = pairs.sum((1, 2))
     means = pair_losses.masked_fill(~pairs, 0.0).sum((1, 2)) / counts.clamp(min=1)
     return means.sum() / (counts > 0).sum().clamp(min=1)
+
+
+def distillation(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """KL(softmax(teacher) ‖ softmax(student)) over each query's candidates, then the mean over the queries.
+
+    Args:
+        student, teacher: (B, n) scores, already scaled.
+        mask: (B, n) bool, False for padding.
+    """
+    log_student = student.masked_fill(~mask, -torch.inf).log_softmax(1)
+    log_teacher = teacher.masked_fill(~mask, -torch.inf).log_softmax(1)
+    terms = log_teacher.exp() * (log_teacher - log_student)
+    return terms.masked_fill(~mask, 0.0).sum(1).mean()

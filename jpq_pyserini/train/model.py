@@ -13,37 +13,53 @@ class JPQModel(nn.Module):
 
     Args:
         encoder: a ``SentenceTransformer``.
-        codec: rotation and first centroids.
+        codec: rotation and first centroids; None trains the encoder alone, on a flat index.
         codes: (N, M) uint8; kept as they are, one byte a code.
-        bf16: run the encoder under bfloat16 autocast in :meth:`embed`; scores and losses stay in float32.
+        flat: (N, D) float32 embeddings, possibly a memory map; only :meth:`flat_scores` and :meth:`documents` read it.
+        bf16: the encoder runs under bfloat16 autocast in training; scores and losses stay in float32.
     """
 
-    def __init__(self, encoder, codec: ProductQuantizer, codes: np.ndarray, bf16: bool = False):
+    def __init__(
+        self, encoder, codec: ProductQuantizer | None, codes: np.ndarray | None, flat: np.ndarray, bf16: bool = False
+    ):
         super().__init__()
-        self.encoder, self.bf16 = encoder, bf16
-        self.centroids = nn.Parameter(torch.from_numpy(codec.centroids.copy()))
-        rotation = None if codec.rotation is None else torch.from_numpy(codec.rotation)
-        self.register_buffer("rotation", rotation, persistent=False)
-        self.register_buffer("codes", torch.from_numpy(codes), persistent=False)
+        self.encoder = encoder
+        self.flat, self.bf16 = flat, bf16
+        compressed = codec is not None
+        rotated = compressed and codec.rotation is not None
+        self.centroids = nn.Parameter(torch.from_numpy(codec.centroids.copy())) if compressed else None
+        self.register_buffer("rotation", torch.from_numpy(codec.rotation) if rotated else None, persistent=False)
+        self.register_buffer("codes", torch.from_numpy(codes) if compressed else None, persistent=False)
 
-    def embed(self, queries: list[str]) -> Tensor:
-        """Encode query texts with gradients; returns (B, D), unrotated."""
-        prompt = query_prompt(self.encoder)
-        features = self.encoder.preprocess([prompt + query for query in queries])
-        features = {
-            name: value.to(self.codes.device) if isinstance(value, Tensor) else value
-            for name, value in features.items()
-        }
-        with torch.autocast(self.codes.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            return self.encoder(features)["sentence_embedding"].float()
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.encoder.parameters()).device
 
-    def rotate(self, queries: Tensor) -> Tensor:
-        """Rotate (B, D) query embeddings into the space of the sub-vectors."""
-        return queries if self.rotation is None else queries @ self.rotation.T
+    def rotate(self, vectors: Tensor) -> Tensor:
+        """Rotate (…, D) vectors into the space of the sub-vectors."""
+        return vectors if self.rotation is None else vectors @ self.rotation.T
 
     def scores(self, rotated_queries: Tensor, rows: Tensor) -> Tensor:
         """Score (B, D) rotated queries against their own documents (B, n) int64 rows; returns s† (B, n)."""
         return table_scores(rotated_queries, self.centroids, self.codes[rows])
+
+    def flat_scores(self, queries: Tensor, rows: Tensor) -> Tensor:
+        """Score (B, D) *unrotated* queries by equation 2 against uncompressed (B, n) documents; returns s (B, n)."""
+        return torch.einsum("bd,bnd->bn", queries, self.documents(rows))
+
+    def documents(self, rows: Tensor) -> Tensor:
+        """Return uncompressed embeddings (…, D) of documents by row (…), unrotated, without gradients."""
+        return torch.from_numpy(np.ascontiguousarray(self.flat[rows.cpu().numpy()])).to(rows.device)
+
+
+def embed_with_gradients(encoder, queries: list[str]) -> Tensor:
+    """Encode queries as :func:`~jpq_pyserini.text_encoder.embed_queries` does, keeping the graph: (B, D) float32."""
+    prompt = query_prompt(encoder)
+    features = encoder.preprocess([prompt + query for query in queries])
+    device = encoder.device
+    features = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in features.items()}
+    return encoder(features)["sentence_embedding"].float()
 
 
 def table_scores(rotated_queries: Tensor, centroids: Tensor, codes: Tensor) -> Tensor:
@@ -63,3 +79,13 @@ def table_scores(rotated_queries: Tensor, centroids: Tensor, codes: Tensor) -> T
     sub_vectors = rotated_queries.view(len(rotated_queries), M, -1)
     tables = torch.einsum("bmd,mkd->bmk", sub_vectors, centroids)
     return tables.gather(2, codes.transpose(1, 2).long()).sum(1)
+
+
+def word_embeddings(encoder) -> set[nn.Parameter]:
+    """The word embedding tables of a SentenceTransformer: most of a small model, and rarely worth training."""
+    tables = set()
+    for module in encoder.modules():
+        table = module.get_input_embeddings() if hasattr(module, "get_input_embeddings") else None
+        if isinstance(table, nn.Embedding):
+            tables.add(table.weight)
+    return tables

@@ -8,6 +8,7 @@ import numpy as np
 
 from jpq_pyserini import layouts
 from jpq_pyserini.codec import ProductQuantizer
+from jpq_pyserini.flat import FlatFolder
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,21 @@ class FlatSearch:
     """The same over uncompressed embeddings: the 'BF negatives' of figure 3, and ADORE.
 
     Args:
-        embeddings: (N, D) float32.
+        flat: the folder; it stays on disk, and is read through once a search.
     """
 
-    def __init__(self, embeddings: np.ndarray):
-        self._embeddings = np.ascontiguousarray(embeddings)
+    def __init__(self, flat: FlatFolder):
+        self._flat = flat
 
     def search(self, queries: np.ndarray, hits: int) -> np.ndarray:
-        """Return the rows (B, hits) int64 of the best documents by inner product, best first."""
-        return faiss.knn(
-            np.ascontiguousarray(queries, dtype=np.float32), self._embeddings, hits, metric=faiss.METRIC_INNER_PRODUCT
-        )[1]
+        """Return the rows (B, hits) int64 of the best documents for (B, D) *unrotated* queries, best first."""
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        best = faiss.ResultHeap(len(queries), hits, keep_max=True)
+        for start, chunk in self._flat.chunks():
+            scores, rows = faiss.knn(queries, chunk, min(hits, len(chunk)), metric=faiss.METRIC_INNER_PRODUCT)
+            best.add_result(scores, rows + start)
+        best.finalize()
+        return best.I
 
 
 def take_negatives(found: np.ndarray, relevant: Sequence[Sequence[int]], count: int) -> Candidates:
@@ -67,10 +72,10 @@ def take_negatives(found: np.ndarray, relevant: Sequence[Sequence[int]], count: 
 
     Args:
         found: (B, ≥ count + P) int64 rows, best first, -1 for none, where P is the most relevant documents of a query.
-        relevant: the relevant rows of each query, at least one each.
+        relevant: the relevant rows of each query; none at all when there are no judgements.
         count: n̂, negatives wanted.
     """
-    width = max(len(rows) for rows in relevant)
+    width = max(map(len, relevant), default=0)
     positives = np.zeros((len(found), width), dtype=np.int64)
     positive_mask = np.zeros((len(found), width), dtype=bool)
     for i, rows in enumerate(relevant):

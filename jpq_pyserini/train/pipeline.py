@@ -1,89 +1,66 @@
-"""From a flat folder, an encoder and judged queries to an index directory."""
+"""From a flat folder, an encoder and queries to an index directory."""
 
-import logging
 import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-from tqdm import tqdm
+from accelerate import Accelerator
 
 from jpq_pyserini.codec import ProductQuantizer
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.flat import FlatFolder
-from jpq_pyserini.index import JPQIndex
+from jpq_pyserini.index import JPQIndex, save_flat_index
 from jpq_pyserini.storage import refuse_existing
-from jpq_pyserini.text_encoder import load_text_encoder, save_text_encoder
-from jpq_pyserini.topics import TrainingQuery, read_qrels, read_topics, training_pairs
+from jpq_pyserini.text_encoder import save_text_encoder
+from jpq_pyserini.train import initialise
+from jpq_pyserini.train.checkpoint import CheckpointDirectory
 from jpq_pyserini.train.config import NORMALISED_SCORE_SCALE, TrainConfig
+from jpq_pyserini.train.inputs import (
+    EncoderSource,
+    QueryFiles,
+    fingerprint,
+    is_normalised,
+    rows_by_docid,
+    uses_bf16,
+    wants_cpu,
+)
 from jpq_pyserini.train.model import JPQModel
-from jpq_pyserini.train.negatives import QuantizedSearch
-from jpq_pyserini.train.opq import check_sizes, train_opq
-from jpq_pyserini.train.trainer import Curve, Trainer
+from jpq_pyserini.train.negatives import FlatSearch, QuantizedSearch
+from jpq_pyserini.train.opq import check_sizes
+from jpq_pyserini.train.report import TrainReport, training_record
+from jpq_pyserini.train.trainer import Searches, Trainer, total_steps
 
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class EncoderSource:
-    """Where the query encoder comes from, as :func:`~jpq_pyserini.text_encoder.load_text_encoder` takes it.
-
-    Attributes:
-        name_or_path: a sentence-transformers model, or a plain Hugging Face one with ``pooling``.
-        pooling: ``"cls"``, ``"mean"`` or None.
-        l2_norm: normalise; only with ``pooling``.
-        query_prompt: text before every query; None for the model's own.
-        passage_max_length: tokens at which the passages of the flat folder were cut, recorded for adding documents.
-    """
-
-    name_or_path: str
-    pooling: str | None = None
-    l2_norm: bool = False
-    query_prompt: str | None = None
-    passage_max_length: int | None = None
+#: Settings that change nothing in the result, so that a checkpoint of other values fits.
+_NEUTRAL = ("checkpoint_steps", "log_with", "device")
 
 
 @dataclass(frozen=True)
-class TrainReport:
-    """What a training run made.
+class Run:
+    """Everything a run was asked for.
 
     Attributes:
-        output: the index directory.
-        documents, bytes_per_document, dimension: of the index.
-        before, after: RR@10 of OPQ and of the kept weights, on ``evaluated_on`` queries; None without dev queries.
-        evaluated_on: number of dev queries.
-        best_step, steps: the step whose weights were kept, of all steps.
-        seconds: wall time of the whole run.
-        curve: the :class:`~jpq_pyserini.train.trainer.Curve`.
+        embeddings: flat Faiss folder.
+        encoder: the query encoder to start from.
+        output: index directory to write.
+        training, dev: queries and judgements.
+        config: the settings.
     """
 
-    output: Path
-    documents: int
-    dimension: int
-    bytes_per_document: int
-    before: float | None
-    after: float | None
-    evaluated_on: int
-    best_step: int
-    steps: int
-    seconds: float
-    curve: Curve
+    embeddings: str | os.PathLike
+    encoder: EncoderSource
+    output: str | os.PathLike
+    training: QueryFiles
+    dev: QueryFiles
+    config: TrainConfig
 
-    def __str__(self) -> str:
-        smaller = f"{4 * self.dimension / self.bytes_per_document:.0f}x smaller than flat"
-        lines = [
-            f"index      {self.output}",
-            f"documents  {self.documents:,}, {self.bytes_per_document} bytes each, {smaller}",
-        ]
-        if self.before is not None:
-            lines.append(
-                f"RR@10      {self.before:.4f} before (OPQ), {self.after:.4f} after, {self.evaluated_on:,} dev queries"
-            )
-        lines.append(f"steps      {self.steps:,}, weights of step {self.best_step:,} kept")
-        lines.append(f"time       {self.seconds:.0f} s")
-        return "\n".join(lines)
+    def fingerprint(self) -> dict:
+        """What two runs must share for one to go on from the other's checkpoint."""
+        settings = {name: value for name, value in asdict(self.config).items() if name not in _NEUTRAL}
+        files = {"index": Path(self.embeddings, "index"), "docid": Path(self.embeddings, "docid")}
+        files |= {"topics": self.training.topics, "qrels": self.training.qrels}
+        files |= {"dev_topics": self.dev.topics, "dev_qrels": self.dev.qrels}
+        return settings | asdict(self.encoder) | {name: fingerprint(path) for name, path in files.items()}
 
 
 def train_index(
@@ -95,9 +72,12 @@ def train_index(
     dev_topics: str | os.PathLike | None = None,
     dev_qrels: str | os.PathLike | None = None,
     config: TrainConfig | None = None,
+    resume: bool = False,
     progress: bool = True,
 ) -> TrainReport:
     """Train a JPQ index and write its directory.
+
+    While it runs, ``OUTPUT.checkpoint`` keeps what a stopped run needs to go on.
 
     Args:
         embeddings: flat Faiss folder, as ``python -m pyserini.encode … output --to-faiss`` writes it.
@@ -106,174 +86,91 @@ def train_index(
         topics, qrels: training queries and judgements, Pyserini names or files; needed unless ``config.epochs`` is 0.
         dev_topics, dev_qrels: queries to choose the best step by.
         config: the settings.
+        resume: go on from the checkpoint of a stopped run, if there is one; the result is the same as if it had not
+            been stopped.
         progress: show progress bars.
 
     Raises:
         JPQError: anything wrong with the input; see the message.
+        KeyboardInterrupt: Ctrl-C; a checkpoint is there.
     """
-    started = time.perf_counter()
-    config = config or TrainConfig()
     source = EncoderSource(encoder) if isinstance(encoder, str) else encoder
-    refuse_existing(output)
-    flat = FlatFolder.open(embeddings)
-    check_sizes(len(flat.docids), flat.embeddings.shape[1], config.m, config.nbits)
-    training, dev = _read_queries(flat, config, (topics, qrels), (dev_topics, dev_qrels))
-    device = _device(config.device)
-    query_encoder = _load_encoder(source, flat, config, device)
+    files = QueryFiles(topics, qrels), QueryFiles(dev_topics, dev_qrels)
+    return _train(Run(embeddings, source, output, *files, config or TrainConfig()), resume, progress)
 
-    normalised = _normalised(flat)
-    codec, codes = initialise(flat, config, device, progress)
-    model = JPQModel(query_encoder, codec, codes, bf16=uses_bf16(config.precision, device)).to(device)
-    scale = config.score_scale or (NORMALISED_SCORE_SCALE if normalised else 1.0)
-    trainer = Trainer(model, QuantizedSearch(codec, codes), config, scale, training, dev, progress)
-    curve = trainer.run()
 
+def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
+    started, config = time.perf_counter(), run.config
+    refuse_existing(run.output)
+    flat = FlatFolder.open(run.embeddings)
+    if config.compress:
+        check_sizes(len(flat.docids), flat.embeddings.shape[1], config.m, config.nbits)
+    rows = rows_by_docid(flat)
+    training = run.training.read(rows, needed=config.epochs > 0, labels=config.labels_needed)
+    dev = run.dev.read(rows, flag="dev-", needed=False, labels=True)
+    accelerator = Accelerator(cpu=wants_cpu(config), log_with=config.log_with, project_dir=f"{run.output}.log")
+    if config.log_with:
+        accelerator.init_trackers("jpq", config=asdict(config))
+    encoder = run.encoder.load(flat, config.max_query_length, str(accelerator.device))
+    scale = config.score_scale or (NORMALISED_SCORE_SCALE if is_normalised(flat) else 1.0)
+
+    checkpoints = _checkpoints(run, resume, accelerator) if total_steps(config, len(training)) else None
+    progress = progress and accelerator.is_main_process
+    codec, codes = _start(flat, config, checkpoints, accelerator, progress) if config.compress else (None, None)
+    bf16 = uses_bf16(config.precision, accelerator.device)
+    model = JPQModel(encoder, codec, codes, flat.embeddings, bf16).to(accelerator.device)
+    searches = Searches(
+        QuantizedSearch(codec, codes) if config.compress else None,
+        FlatSearch(flat),
+        QuantizedSearch(codec, codes) if config.negatives_from == "static" else None,
+    )
+    trainer = Trainer(model, searches, config, scale, training, dev, accelerator, checkpoints, progress)
+    trainer.run()
+    accelerator.end_training()
+
+    report = TrainReport.of(run.output, flat, codec, trainer, time.perf_counter() - started)
+    record = training_record(run, trainer, scale)
+    if accelerator.is_main_process:
+        _write(run, flat, codec, codes, model, record, progress)
+        if checkpoints is not None:
+            checkpoints.remove()
+    accelerator.wait_for_everyone()
+    return report
+
+
+def _checkpoints(run: Run, resume: bool, accelerator: Accelerator) -> CheckpointDirectory:
+    path = Path(f"{os.fspath(run.output).rstrip(os.sep)}.checkpoint")
+    checkpoints = CheckpointDirectory(path, run.fingerprint())
+    if accelerator.is_main_process:  # the others may look after it has begun to write
+        if path.exists() and not resume:
+            raise JPQError(f"{path} is what a stopped run left: add --resume to go on from it, or remove it")
+        checkpoints.check()
+    return checkpoints
+
+
+def _start(flat, config, checkpoints, accelerator, progress):
+    """Return codec and codes: from the checkpoint, else made by the main process and read by the others."""
+    if checkpoints is None:
+        return initialise.initialise(flat, config, str(accelerator.device), progress)
+    folder = checkpoints.path / "start"
+    if accelerator.is_main_process and not folder.is_dir():
+        start = initialise.initialise(flat, config, str(accelerator.device), progress)
+        checkpoints.claim()
+        initialise.save_start(folder, *start)
+    accelerator.wait_for_everyone()
+    return initialise.load_start(folder)
+
+
+def _write(run: Run, flat: FlatFolder, codec, codes, model: JPQModel, record: dict, progress: bool) -> None:
+    def write_encoder(folder: Path) -> None:
+        save_text_encoder(model.encoder, folder)
+
+    if codec is None:
+        save_flat_index(flat, run.output, write_encoder, encoder=run.encoder.document_record(), training=record)
+        return
     trained = codec.with_centroids(model.centroids.detach().cpu().numpy())
-    record = {
-        "config": asdict(config) | {"score_scale": scale, "centroid_lr": config.effective_centroid_lr},
-        "data": {
-            name: str(value)
-            for name, value in (
-                ("embeddings", embeddings),
-                ("topics", topics),
-                ("qrels", qrels),
-                ("dev_topics", dev_topics),
-                ("dev_qrels", dev_qrels),
-            )
-            if value is not None
-        },
-        "training_queries": len(training),
-        "dev_queries": len(dev),
-        "steps": trainer.total_steps,
-        "best_step": curve.best_step,
-        "curve": curve.points,
-        "seconds": {phase: round(seconds, 1) for phase, seconds in curve.seconds.items()},
-    }
-    index = JPQIndex(trained, codes, flat.docids, encoder=_document_encoder(source), training=record)
-    path = index.save(output, lambda folder: save_text_encoder(query_encoder, folder))
-    scores = {point["step"]: point["rr@10"] for point in curve.points}
-    return TrainReport(
-        output=path,
-        documents=len(index),
-        dimension=codec.dimension,
-        bytes_per_document=codec.bytes_per_document,
-        before=scores[0],
-        after=scores[curve.best_step],
-        evaluated_on=len(dev),
-        best_step=curve.best_step,
-        steps=trainer.total_steps,
-        seconds=time.perf_counter() - started,
-        curve=curve,
-    )
-
-
-def initialise(
-    flat: FlatFolder, config: TrainConfig, device: str, progress: bool = True
-) -> tuple[ProductQuantizer, np.ndarray]:
-    """OPQ initialisation: learn rotation and centroids from a sample, then code every document.
-
-    Returns:
-        The codec and the codes (N, M) uint8. Memory: the sample, one chunk of embeddings, and the codes.
-    """
-    sample = flat.sample(config.opq_sample, config.seed)
-    if not np.isfinite(sample).all():
-        for _ in flat.chunks():  # names the row
-            pass
-    rotation, centroids = train_opq(
-        sample,
-        config.m,
-        config.nbits,
-        rotate=config.opq,
-        iterations=config.opq_iterations,
-        seed=config.seed,
-        device=device,
-        progress=progress,
-    )
-    codec = ProductQuantizer(centroids, centroids, rotation)
-    codes = np.empty((len(flat.docids), config.m), dtype=np.uint8)
-    with tqdm(total=len(codes), desc="code", unit="doc", unit_scale=True, disable=not progress) as bar:
-        for start, chunk in flat.chunks():
-            codes[start : start + len(chunk)] = codec.encode(chunk)
-            bar.update(len(chunk))
-    return codec, codes
-
-
-def _read_queries(flat: FlatFolder, config: TrainConfig, training, dev) -> tuple[list[TrainingQuery], ...]:
-    rows = {docid: row for row, docid in enumerate(flat.docids)}
-    if len(rows) < len(flat.docids):
-        raise JPQError(
-            f"{flat.path / 'docid'}: {len(flat.docids) - len(rows):,} docids occur twice: encode each document once"
-        )
-    read = []
-    for flag, (topics, qrels), needed in (("", training, config.epochs > 0), ("dev-", dev, False)):
-        if (topics is None) != (qrels is None) or (needed and topics is None):
-            missing = f"--{flag}topics" if topics is None else f"--{flag}qrels"
-            raise JPQError(f"{missing} is missing: give --{flag}topics and --{flag}qrels together")
-        if topics is None:
-            read.append([])
-            continue
-        pairs, unjudged = training_pairs(read_topics(topics), read_qrels(qrels), rows)
-        if unjudged:
-            logger.warning(
-                "%s: %d of %d queries have no relevant document and are left out",
-                topics,
-                unjudged,
-                unjudged + len(pairs),
-            )
-        read.append(pairs)
-    return tuple(read)
-
-
-def _load_encoder(source: EncoderSource, flat: FlatFolder, config: TrainConfig, device: str):
-    encoder = load_text_encoder(
-        source.name_or_path,
-        pooling=source.pooling,
-        l2_norm=source.l2_norm,
-        max_length=config.max_query_length,
-        prompt=source.query_prompt,
-        device=device,
-    )
-    dimension = encoder.get_embedding_dimension()
-    if dimension != flat.embeddings.shape[1]:
-        raise JPQError(
-            f"the encoder {source.name_or_path} has dimension {dimension}, the embeddings in {flat.path} have "
-            f"{flat.embeddings.shape[1]}: name the encoder that the collection was encoded with"
-        )
-    return encoder
-
-
-def _document_encoder(source: EncoderSource) -> dict:
-    name = source.name_or_path
-    return {
-        "name_or_path": os.path.abspath(name) if os.path.isdir(name) else name,
-        "pooling": source.pooling,
-        "l2_norm": source.l2_norm,
-        "max_length": source.passage_max_length,
-        "prompt": None,
-    }
-
-
-def _normalised(flat: FlatFolder) -> bool:
-    norms = np.linalg.norm(flat.sample(1000, seed=0), axis=1)
-    return bool(np.abs(norms - 1.0).max() < 1e-3)
-
-
-def uses_bf16(precision: str, device: str) -> bool:
-    """Resolve ``--precision``: auto is bf16 where the processor multiplies it natively, else fp32."""
-    if precision != "auto":
-        return precision == "bf16"
-    if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16", False))
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise JPQError(f"--device {name} is no torch device: use cpu, cuda or cuda:0") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise JPQError(f"--device {name}: torch {torch.__version__} sees no GPU: use --device cpu")
-    return name
+    if run.config.reconstruction:  # DPQ: its codes follow its centroids
+        trained = ProductQuantizer(trained.centroids, trained.centroids, codec.rotation)
+        codes = initialise.encode_all(flat, trained, progress)
+    index = JPQIndex(trained, codes, flat.docids, encoder=run.encoder.document_record(), training=record)
+    index.save(run.output, write_encoder)

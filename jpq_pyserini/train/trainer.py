@@ -1,24 +1,26 @@
 """The training loop: the paper's algorithm on one screen."""
 
-import logging
+import copy
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
 from jpq_pyserini.text_encoder import embed_queries
 from jpq_pyserini.topics import TrainingQuery
-from jpq_pyserini.train import losses
+from jpq_pyserini.train.checkpoint import Checkpoint, CheckpointDirectory, optimizer_tensors, restore_optimizer
 from jpq_pyserini.train.config import TrainConfig
 from jpq_pyserini.train.evaluation import CUTOFF, reciprocal_rank
-from jpq_pyserini.train.model import JPQModel
-from jpq_pyserini.train.negatives import Candidates, QuantizedSearch, take_negatives
-
-logger = logging.getLogger(__name__)
+from jpq_pyserini.train.interrupt import StopRequests
+from jpq_pyserini.train.model import JPQModel, embed_with_gradients
+from jpq_pyserini.train.negatives import FlatSearch, QuantizedSearch, take_negatives
+from jpq_pyserini.train.objective import Batch, objective, reconstruction_loss
+from jpq_pyserini.train.optimizer import lr_factor, make_optimizer, sum_gradients, trained_parameters
 
 
 @dataclass
@@ -26,7 +28,9 @@ class Curve:
     """What a run went through.
 
     Attributes:
-        points: one ``{"step", "loss", "rr@10", "seconds"}`` for each evaluation; ``loss`` is the mean since the last.
+        points: for each evaluation ``step``, ``rr@10`` on the dev queries, and since the last one: ``loss`` and
+            ``train_rr``, the mean reciprocal rank of the first relevant document among a query's own candidates, which
+            says how hard the negatives are.
         best_step: the step whose weights were kept.
         seconds: time by phase: encode, search, loss, update, evaluate.
     """
@@ -35,149 +39,233 @@ class Curve:
     best_step: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
+    def best(self) -> float | None:
+        """The highest dev score so far; None when none was taken."""
+        return max((point["rr@10"] for point in self.points if point["rr@10"] is not None), default=None)
+
+
+@dataclass(frozen=True)
+class Searches:
+    """Where candidates and dev results come from.
+
+    Attributes:
+        quantized: over the codes, with the model's centroids; None for a flat index.
+        flat: over the uncompressed embeddings.
+        static: over the codes with the centroids as OPQ left them; None when the settings do not want it.
+    """
+
+    quantized: QuantizedSearch | None
+    flat: FlatSearch
+    static: QuantizedSearch | None = None
+
 
 class Trainer:
     """Train encoder and centroids of ``model`` in place; the best weights on the dev queries are in it at the end.
 
     Args:
-        model: a :class:`JPQModel`, on its device.
-        search: finds negatives; shares the model's centroids.
+        model: a :class:`JPQModel`, on the accelerator's device.
+        searches: find negatives and dev results.
         config: the settings.
         score_scale: what scores are multiplied by in the loss.
         training, dev: the queries; without dev queries the last weights are kept.
+        accelerator: device, precision and processes.
+        checkpoints: where the run is kept; None keeps nothing.
     """
 
     def __init__(
         self,
         model: JPQModel,
-        search: QuantizedSearch,
+        searches: Searches,
         config: TrainConfig,
         score_scale: float,
         training: Sequence[TrainingQuery],
-        dev: Sequence[TrainingQuery] = (),
+        dev: Sequence[TrainingQuery],
+        accelerator: Accelerator,
+        checkpoints: CheckpointDirectory | None = None,
         progress: bool = True,
     ):
-        self.model, self.search, self.config, self.score_scale = model, search, config, score_scale
-        self.training, self.dev, self.progress = training, dev, progress
+        self.model, self.searches, self.config, self.score_scale = model, searches, config, score_scale
+        self.training, self.dev, self.accelerator, self.checkpoints = training, dev, accelerator, checkpoints
+        self.progress = progress and accelerator.is_main_process
         self.total_steps = total_steps(config, len(training))
+        needs_teacher = config.distillation > 0 or config.negatives_from == "static"
+        self.teacher = copy.deepcopy(model.encoder).eval() if needs_teacher else None
         self.optimizer = make_optimizer(model, config)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._lr_factor)
         self.curve = Curve()
+        self.step = 0
         self._best: dict[str, Tensor] = {}
-        self._losses: list[float] = []
+        self._since: dict[str, list[float]] = {"loss": [], "train_rr": []}
 
     def run(self) -> Curve:
-        """Train for all steps and return the curve."""
+        """Train for all steps, from the checkpoint if there is one, and return the curve.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C or SIGTERM, with a checkpoint written and a line that says how to go on.
+        """
         torch.manual_seed(self.config.seed)
-        self._evaluate(0)
+        if not self._restore():
+            self._evaluate()
         interval = self.config.eval_steps or max(1, round(self.total_steps / 10))
-        bar = tqdm(total=self.total_steps, desc="train", unit="step", disable=not self.progress)
-        for step, batch in enumerate(self._batches(), 1):
-            self._losses.append(self._step(batch))
-            bar.update()
-            bar.set_postfix(loss=f"{np.mean(self._losses[-100:]):.4f}", refresh=False)
-            if step % interval == 0 or step == self.total_steps:
-                self._evaluate(step)
-        bar.close()
-        self._restore_best()
+        bar = tqdm(
+            total=self.total_steps, initial=self.step, desc="train", unit="step", disable=not self.progress, leave=False
+        )
+        with StopRequests() as stop, bar:
+            for batch in self._batches():
+                self._train_on(batch)
+                self.step += 1
+                bar.update()
+                bar.set_postfix(loss=f"{np.mean(self._since['loss'][-100:]):.4f}", refresh=False)
+                if self.step % interval == 0 or self.step == self.total_steps:
+                    self._evaluate()
+                    if self._out_of_patience():
+                        break
+                if stop.requested or self.step % self.config.checkpoint_steps == 0:
+                    self._save()
+                if stop.requested:
+                    raise KeyboardInterrupt(f"after step {self.step:,}; go on with the same command and --resume")
+        self._keep_best()
         return self.curve
 
-    def _step(self, batch: list[TrainingQuery]) -> float:
+    def _train_on(self, batch: list[TrainingQuery]) -> None:
         self.model.train(self.config.dropout)
-        with self._clock("encode"):
-            queries = self.model.rotate(self.model.embed([query.text for query in batch]))
+        own = batch[self.accelerator.process_index :: self.accelerator.num_processes]
+        with self._clock("encode"), torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.model.bf16):
+            texts = [query.text for query in own]
+            queries = embed_with_gradients(self.model.encoder, texts)
+            with torch.no_grad():
+                teacher = embed_with_gradients(self.teacher, texts) if self.teacher is not None else None
         with self._clock("search"):
-            candidates = self._candidates(queries, [query.rows for query in batch])
+            candidates = self._candidates(queries.detach(), teacher, [query.rows for query in own])
         with self._clock("loss"):
-            loss = self._loss(queries, candidates)
+            loss = self._loss(queries, teacher, candidates) * (len(own) / len(batch))
             loss.backward()
         with self._clock("update"):
+            if self.accelerator.num_processes > 1:
+                sum_gradients(self.model)
             torch.nn.utils.clip_grad_norm_(self.model.encoder.parameters(), self.config.max_grad_norm)
+            for group in self.optimizer.param_groups:
+                group.setdefault("initial_lr", group["lr"])
+                group["lr"] = group["initial_lr"] * lr_factor(self.config, self.step, self.total_steps)
             self.optimizer.step()
-            self.schedule.step()
             self.optimizer.zero_grad()
             self._share_centroids()
-        return loss.item()
+        self._since["loss"].append(loss.item() * len(batch) / len(own))
 
-    def _candidates(self, queries: Tensor, relevant: list[list[int]]) -> Candidates:
-        count = self.config.negatives
-        hits = min(count + max(map(len, relevant)), len(self.model.codes))
-        return take_negatives(self.search.search(queries.detach().cpu().numpy(), hits), relevant, count)
-
-    def _loss(self, queries: Tensor, candidates: Candidates) -> Tensor:
-        positives, positive_mask, negatives, negative_mask = (
-            torch.from_numpy(array).to(queries.device)
-            for array in (
-                candidates.positives,
-                candidates.positive_mask,
-                candidates.negatives,
-                candidates.negative_mask,
+    def _candidates(self, queries: Tensor, teacher: Tensor | None, relevant: list[list[int]]) -> Batch:
+        """Search the whole corpus for the top irrelevant documents (equation 20)."""
+        source, count = self.config.negatives_from, self.config.negatives
+        hits = min(count + max(map(len, relevant)), len(self.model.flat))
+        if source == "flat":
+            found = self.searches.flat.search(queries.cpu().numpy(), hits)
+        else:
+            search, wanted = (
+                (self.searches.static, teacher) if source == "static" else (self.searches.quantized, queries)
             )
-        )
-        scores = self.model.scores(queries, torch.cat([positives, negatives], 1)) * self.score_scale
-        split = scores[:, : positives.shape[1]], scores[:, positives.shape[1] :], positive_mask, negative_mask
-        if self.config.loss == "lambdarank":
-            return losses.lambdarank(*split, cut=self.config.lambda_cut)
-        if self.config.loss == "ranknet":
-            return losses.ranknet(*split)
-        return losses.hinge(*split, margin=self.config.margin)
+            found = search.search(self.model.rotate(wanted).cpu().numpy(), hits)
+        return Batch.of(take_negatives(found, relevant, count), queries.device)
+
+    def _loss(self, queries: Tensor, teacher: Tensor | None, batch: Batch) -> Tensor:
+        if self.config.scoring == "flat":
+            scores = self.model.flat_scores(queries, batch.rows)
+        else:
+            scores = self.model.scores(self.model.rotate(queries), batch.rows)
+        teacher_scores = None
+        if self.config.distillation > 0:
+            teacher_scores = self.model.flat_scores(teacher, batch.rows) * self.score_scale
+        self._since["train_rr"].append(batch.reciprocal_rank(scores.detach()))
+        loss = objective(self.config, batch, scores * self.score_scale, teacher_scores)
+        if self.config.reconstruction:
+            relevant = batch.rows[:, : batch.positive_mask.shape[1]][batch.positive_mask].unique()
+            rotated = self.model.rotate(self.model.documents(relevant))
+            loss = loss + self.config.reconstruction * reconstruction_loss(rotated, self.model.centroids)
+        return loss
 
     def _batches(self) -> Iterator[list[TrainingQuery]]:
-        """Shuffle anew each epoch, from the seed and the epoch alone, until all steps are done."""
-        size, left, epoch = self.config.batch_size, self.total_steps, 0
-        while left:
-            order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.training))
-            for start in range(0, len(order), size)[:left]:
-                yield [self.training[i] for i in order[start : start + size]]
-                left -= 1
-            epoch += 1
+        """Yield the batches from the current step on; their order follows from the seed and the epoch alone."""
+        size, processes = self.config.batch_size, self.accelerator.num_processes
+        per_epoch = -(-len(self.training) // size)
+        for step in range(self.step, self.total_steps):
+            epoch, position = divmod(step, per_epoch)
+            if position == 0 or step == self.step:
+                order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.training))
+            chosen = order[position * size : (position + 1) * size]
+            if len(chosen) < processes:
+                chosen = np.resize(chosen, processes)  # every process needs a query
+            yield [self.training[i] for i in chosen]
 
     @torch.no_grad()
-    def _evaluate(self, step: int) -> None:
+    def _evaluate(self) -> None:
         score = None
         if self.dev:
             with self._clock("evaluate"):
                 score = self.dev_score(self.dev)
-        loss = float(np.mean(self._losses)) if self._losses else None
-        self._losses = []
-        self.curve.points.append({"step": step, "loss": loss, "rr@10": score})
-        best = max((p["rr@10"] for p in self.curve.points[:-1] if p["rr@10"] is not None), default=-1.0)
-        if score is not None:
-            tqdm.write(f"step {step:,}: RR@10 {score:.4f} on {len(self.dev):,} dev queries")
-        if score is None or score > best:
-            self.curve.best_step = step
-            self._best = {
-                name: value.detach().clone() for name, value in self.model.named_parameters() if value.requires_grad
-            }
+            if self.progress:
+                tqdm.write(f"step {self.step:,}: RR@10 {score:.4f} on {len(self.dev):,} dev queries")
+        best = self.curve.best()
+        means = {name: float(np.mean(values)) if values else None for name, values in self._since.items()}
+        self.curve.points.append({"step": self.step, "rr@10": score, **means})
+        self.accelerator.log({name: v for name, v in self.curve.points[-1].items() if v is not None}, step=self.step)
+        for values in self._since.values():
+            values.clear()
+        if score is None or best is None or score > best:
+            self.curve.best_step = self.step
+            self._best = {name: value.detach().clone() for name, value in trained_parameters(self.model).items()}
 
     def dev_score(self, queries: Sequence[TrainingQuery]) -> float:
-        """Mean RR@10 of the current weights on ``queries``, searched exhaustively over the codes."""
+        """Mean RR@10 of the current weights on ``queries``, searched exhaustively."""
         self.model.eval()
-        embeddings = torch.from_numpy(embed_queries(self.model.encoder, [query.text for query in queries]))
-        rotated = self.model.rotate(embeddings.to(self.model.codes.device)).cpu().numpy()
-        hits = min(CUTOFF, len(self.model.codes))
-        return reciprocal_rank(self.search.search(rotated, hits), [query.rows for query in queries])
+        embeddings = embed_queries(self.model.encoder, [query.text for query in queries])
+        hits = min(CUTOFF, len(self.model.flat))
+        if self.searches.quantized is None:
+            found = self.searches.flat.search(embeddings, hits)
+        else:
+            rotated = self.model.rotate(torch.from_numpy(embeddings).to(self.model.device))
+            found = self.searches.quantized.search(rotated.cpu().numpy(), hits)
+        return reciprocal_rank(found, [query.rows for query in queries])
 
-    def _restore_best(self) -> None:
+    def _out_of_patience(self) -> bool:
+        after_best = sum(point["step"] > self.curve.best_step for point in self.curve.points)
+        return self.config.patience is not None and bool(self.dev) and after_best >= self.config.patience
+
+    def _keep_best(self) -> None:
         with torch.no_grad():
-            for name, value in self.model.named_parameters():
-                if name in self._best:
-                    value.copy_(self._best[name])
+            for name, value in trained_parameters(self.model).items():
+                value.copy_(self._best[name])
         self._share_centroids()
         self.model.eval()
 
     def _share_centroids(self) -> None:
-        if self.config.train_centroids:
-            self.search.set_centroids(self.model.centroids.detach().cpu().numpy())
+        if self.searches.quantized is not None and self.config.train_centroids:
+            self.searches.quantized.set_centroids(self.model.centroids.detach().cpu().numpy())
 
-    def _lr_factor(self, step: int) -> float:
-        """Linear warm-up, then linear decay to zero."""
-        warmup = self.config.warmup_steps
-        if warmup is None:
-            warmup = min(2000, self.total_steps // 10)
-        if step < warmup:
-            return (step + 1) / warmup
-        return max(0.0, (self.total_steps - step) / max(1, self.total_steps - warmup))
+    def _save(self) -> None:
+        if self.checkpoints is None or not self.accelerator.is_main_process:
+            return
+        tensors = {f"model.{name}": value.detach() for name, value in trained_parameters(self.model).items()}
+        tensors |= {f"best.{name}": value for name, value in self._best.items()}
+        tensors |= optimizer_tensors(self.optimizer) | {"rng.cpu": torch.get_rng_state()}
+        if self.model.device.type == "cuda":
+            tensors["rng.cuda"] = torch.cuda.get_rng_state(self.model.device)
+        facts = {"curve": vars(self.curve), "since": self._since}
+        self.checkpoints.save(Checkpoint(self.step, tensors, facts))
+
+    def _restore(self) -> bool:
+        checkpoint = self.checkpoints.load() if self.checkpoints is not None else None
+        if checkpoint is None:
+            return False
+        self.step, tensors = checkpoint.step, checkpoint.tensors
+        with torch.no_grad():
+            for name, value in trained_parameters(self.model).items():
+                value.copy_(tensors[f"model.{name}"])
+        self._best = {name: tensors[f"best.{name}"].to(self.model.device) for name in trained_parameters(self.model)}
+        restore_optimizer(self.optimizer, tensors)
+        torch.set_rng_state(tensors["rng.cpu"])
+        if "rng.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["rng.cuda"], self.model.device)
+        self.curve = Curve(**checkpoint.facts["curve"])
+        self._since = checkpoint.facts["since"]
+        self._share_centroids()
+        return True
 
     def _clock(self, phase: str) -> "_Clock":
         return _Clock(self.curve.seconds, phase)
@@ -200,31 +288,3 @@ def total_steps(config: TrainConfig, queries: int) -> int:
     """Steps of a run: epochs over the batches, cut at ``max_steps``."""
     steps = round(config.epochs * -(-queries // config.batch_size))
     return min(steps, config.max_steps) if config.max_steps is not None else steps
-
-
-def make_optimizer(model: JPQModel, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over what the settings say is trained; everything else is frozen here."""
-    model.centroids.requires_grad_(config.train_centroids)
-    frozen = word_embeddings(model.encoder) if config.train_encoder == "no-word-embeddings" else set()
-    decayed, undecayed = [], []
-    for name, parameter in model.encoder.named_parameters():
-        parameter.requires_grad_(config.train_encoder != "none" and parameter not in frozen)
-        if parameter.requires_grad:
-            (undecayed if name.endswith("bias") or "LayerNorm" in name else decayed).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay, "lr": config.encoder_lr},
-        {"params": undecayed, "weight_decay": 0.0, "lr": config.encoder_lr},
-    ]
-    if config.train_centroids:
-        groups.append({"params": [model.centroids], "weight_decay": 0.0, "lr": config.effective_centroid_lr})
-    return torch.optim.AdamW([group for group in groups if group["params"]], fused=True)
-
-
-def word_embeddings(encoder) -> set[torch.nn.Parameter]:
-    """The word embedding tables of a SentenceTransformer: most of a small model, and rarely worth training."""
-    tables = set()
-    for module in encoder.modules():
-        table = module.get_input_embeddings() if hasattr(module, "get_input_embeddings") else None
-        if isinstance(table, torch.nn.Embedding):
-            tables.add(table.weight)
-    return tables

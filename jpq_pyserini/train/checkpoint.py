@@ -1,0 +1,120 @@
+"""Checkpoints: all that a run needs to go on exactly as if it had never been stopped; no pickles.
+
+A checkpoint is a directory ``step-N`` of safetensors and JSON inside the checkpoint directory. It is written beside and
+renamed, so that a run killed at any moment leaves the last complete one.
+"""
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from jpq_pyserini.errors import JPQError
+from jpq_pyserini.storage import new_directory, new_file
+
+_STEP = re.compile(r"step-(\d+)")
+_TENSORS, _FACTS, _FINGERPRINT = "state.safetensors", "state.json", "run.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state at the end of a step: ``tensors`` by name, and JSON-able ``facts``."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    facts: dict
+
+
+class CheckpointDirectory:
+    """The checkpoints of one run; only the newest is kept.
+
+    Args:
+        path: made when the first checkpoint is written.
+        fingerprint: what must be the same for a checkpoint to fit: settings and data.
+    """
+
+    def __init__(self, path: str | os.PathLike, fingerprint: dict):
+        self.path, self.fingerprint = Path(path), fingerprint
+
+    def claim(self) -> None:
+        """Make the directory for this run."""
+        with new_file(self.path / _FINGERPRINT) as file:
+            json.dump(self.fingerprint, file)
+
+    def check(self) -> None:
+        """Raise :class:`JPQError` if the directory was made by a run of other settings or data."""
+        record = self.path / _FINGERPRINT
+        if record.is_file():
+            self._check(json.loads(record.read_text(encoding="utf-8")), self.path)
+
+    def steps(self) -> list[int]:
+        """The steps of the complete checkpoints, in rising order."""
+        if not self.path.is_dir():
+            return []
+        return sorted(int(match[1]) for entry in self.path.iterdir() if (match := _STEP.fullmatch(entry.name)))
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint, then remove the older ones and what killed runs left."""
+        target = self.path / f"step-{checkpoint.step}"
+        if target.exists():
+            return
+        with new_directory(target) as partial:
+            save_file({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, partial / _TENSORS)
+            facts = {**checkpoint.facts, "fingerprint": self.fingerprint}
+            (partial / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+        for entry in self.path.glob("*step-*"):
+            if entry != target:
+                shutil.rmtree(entry, ignore_errors=True)
+
+    def load(self) -> Checkpoint | None:
+        """Return the newest checkpoint; None when there is none.
+
+        Raises:
+            JPQError: it comes from other settings or data, or is damaged.
+        """
+        steps = self.steps()
+        if not steps:
+            return None
+        folder = self.path / f"step-{steps[-1]}"
+        try:
+            facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+            tensors = load_file(folder / _TENSORS)
+        except (OSError, ValueError, SafetensorError) as error:
+            raise JPQError(f"{folder} is damaged ({error}): remove {self.path} and train anew") from error
+        self._check(facts.pop("fingerprint"), folder)
+        return Checkpoint(steps[-1], tensors, facts)
+
+    def _check(self, found: dict, place: Path) -> None:
+        for name, value in self.fingerprint.items():
+            if found.get(name) != value:
+                raise JPQError(
+                    f"{place} was made with {name}={found.get(name)!r}, this run has {value!r}: "
+                    f"give the same settings and data, or remove {self.path} and train anew"
+                )
+
+    def remove(self) -> None:
+        """Remove the directory: the run is finished."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the state of an optimizer as named tensors, parameters numbered in order."""
+    state = optimizer.state_dict()["state"]
+    return {f"optimizer.{index}.{key}": value for index, values in state.items() for key, value in values.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what :func:`optimizer_tensors` took."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".", 2)
+            state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,0 +1,68 @@
+"""The start of JPQ: OPQ on a sample, then codes for every document, kept with the checkpoints."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from jpq_pyserini.codec import ProductQuantizer
+from jpq_pyserini.flat import FlatFolder
+from jpq_pyserini.storage import new_directory
+from jpq_pyserini.train.config import TrainConfig
+from jpq_pyserini.train.opq import train_opq
+
+_CODEC, _CODES = "codec.safetensors", "codes.npy"
+
+
+def initialise(
+    flat: FlatFolder, config: TrainConfig, device: str, progress: bool = True
+) -> tuple[ProductQuantizer, np.ndarray]:
+    """Learn rotation and centroids from a sample, then code every document.
+
+    Returns:
+        The codec and the codes (N, M) uint8. Memory: the sample, one chunk of embeddings, and the codes.
+
+    Raises:
+        JPQError: an embedding is not finite.
+    """
+    sample = flat.sample(config.opq_sample, config.seed)
+    if not np.isfinite(sample).all():
+        flat.check_finite()
+    rotation, centroids = train_opq(
+        sample,
+        config.m,
+        config.nbits,
+        rotate=config.opq,
+        iterations=config.opq_iterations,
+        seed=config.seed,
+        device=device,
+        progress=progress,
+    )
+    codec = ProductQuantizer(centroids, centroids, rotation)
+    return codec, encode_all(flat, codec, progress)
+
+
+def encode_all(flat: FlatFolder, codec: ProductQuantizer, progress: bool = True) -> np.ndarray:
+    """Code every document of the folder, a chunk at a time; returns (N, M) uint8."""
+    codes = np.empty((len(flat.docids), codec.m), dtype=np.uint8)
+    with tqdm(total=len(codes), desc="code", unit="doc", unit_scale=True, disable=not progress) as bar:
+        for start, chunk in flat.chunks():
+            codes[start : start + len(chunk)] = codec.encode(chunk)
+            bar.update(len(chunk))
+    return codes
+
+
+def save_start(folder: str | os.PathLike, codec: ProductQuantizer, codes: np.ndarray) -> None:
+    """Keep the start of a run, so that a resumed one goes on from the very same codes."""
+    with new_directory(folder) as partial:
+        codec.save(partial / _CODEC)
+        np.save(partial / _CODES, codes, allow_pickle=False)
+
+
+def load_start(folder: str | os.PathLike) -> tuple[ProductQuantizer, np.ndarray] | None:
+    """Return what :func:`save_start` kept; None when there is nothing."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        return None
+    return ProductQuantizer.load(folder / _CODEC), np.load(folder / _CODES, allow_pickle=False)

@@ -1,0 +1,147 @@
+"""What a run starts from, read and checked before anything slow begins."""
+
+import hashlib
+import logging
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from jpq_pyserini.errors import JPQError
+from jpq_pyserini.flat import FlatFolder
+from jpq_pyserini.text_encoder import load_text_encoder
+from jpq_pyserini.topics import TrainingQuery, read_qrels, read_topics, training_pairs
+from jpq_pyserini.train.config import TrainConfig
+
+logger = logging.getLogger(__name__)
+
+_WHOLE = 1 << 26  # files up to this size are fingerprinted whole, larger ones by their size and both ends
+
+
+@dataclass(frozen=True)
+class EncoderSource:
+    """Where the query encoder comes from, as :func:`~jpq_pyserini.text_encoder.load_text_encoder` takes it.
+
+    Attributes:
+        name_or_path: a sentence-transformers model, or a plain Hugging Face one with ``pooling``.
+        pooling: ``"cls"``, ``"mean"`` or None.
+        l2_norm: normalise; only with ``pooling``.
+        query_prompt: text before every query; None for the model's own.
+        passage_max_length: tokens at which the passages of the flat folder were cut, recorded for adding documents.
+    """
+
+    name_or_path: str
+    pooling: str | None = None
+    l2_norm: bool = False
+    query_prompt: str | None = None
+    passage_max_length: int | None = None
+
+    def load(self, flat: FlatFolder, max_query_length: int, device: str):
+        """Load the ``SentenceTransformer``; :class:`JPQError` if its dimension is not that of ``flat``."""
+        encoder = load_text_encoder(
+            self.name_or_path,
+            pooling=self.pooling,
+            l2_norm=self.l2_norm,
+            max_length=max_query_length,
+            prompt=self.query_prompt,
+            device=device,
+        )
+        dimension = encoder.get_embedding_dimension()
+        if dimension != flat.embeddings.shape[1]:
+            raise JPQError(
+                f"the encoder {self.name_or_path} has dimension {dimension}, the embeddings in {flat.path} have "
+                f"{flat.embeddings.shape[1]}: name the encoder that the collection was encoded with"
+            )
+        return encoder
+
+    def document_record(self) -> dict:
+        """What ``jpq.json`` says of the document encoder, which is the untouched one."""
+        name = self.name_or_path
+        return {
+            "name_or_path": os.path.abspath(name) if os.path.isdir(name) else name,
+            "pooling": self.pooling,
+            "l2_norm": self.l2_norm,
+            "max_length": self.passage_max_length,
+            "prompt": None,
+        }
+
+
+@dataclass(frozen=True)
+class QueryFiles:
+    """Topics and judgements: Pyserini names or files, or None."""
+
+    topics: str | os.PathLike | None = None
+    qrels: str | os.PathLike | None = None
+
+    def read(self, rows: dict[str, int], *, flag: str = "", needed: bool, labels: bool) -> list[TrainingQuery]:
+        """Read the queries with the rows of their relevant documents; none if no topics were given.
+
+        Args:
+            rows: docid → row.
+            flag: ``"dev-"`` for messages about ``--dev-topics``.
+            needed: missing topics are an error.
+            labels: missing judgements are an error, and queries without a relevant document are left out.
+        """
+        if self.topics is None and (needed or self.qrels is not None):
+            raise JPQError(f"--{flag}topics is missing: give the file or Pyserini name of the queries")
+        if self.topics is None:
+            return []
+        if self.qrels is None:
+            if labels:
+                raise JPQError(f"--{flag}qrels is missing: give the judgements of {self.topics}")
+            return [TrainingQuery(qid, text, []) for qid, text in read_topics(self.topics).items()]
+        pairs, unjudged = training_pairs(read_topics(self.topics), read_qrels(self.qrels), rows)
+        if unjudged:
+            total = unjudged + len(pairs)
+            logger.warning("%s: %d of %d queries have no relevant document, left out", self.topics, unjudged, total)
+        return pairs
+
+
+def rows_by_docid(flat: FlatFolder) -> dict[str, int]:
+    """Return docid → row; :class:`JPQError` if a docid occurs twice."""
+    rows = {docid: row for row, docid in enumerate(flat.docids)}
+    if len(rows) < len(flat.docids):
+        repeated = next(docid for row, docid in enumerate(flat.docids) if rows[docid] != row)
+        raise JPQError(
+            f"{flat.path / 'docid'}: {len(flat.docids) - len(rows):,} docids occur twice, {repeated} for one: "
+            "encode each document once"
+        )
+    return rows
+
+
+def is_normalised(flat: FlatFolder) -> bool:
+    """Tell whether the embeddings have length 1, from a sample of 1,000."""
+    return bool(np.abs(np.linalg.norm(flat.sample(1000, seed=0), axis=1) - 1.0).max() < 1e-3)
+
+
+def uses_bf16(precision: str, device: torch.device) -> bool:
+    """Resolve ``--precision``: auto is bf16 where the processor multiplies it natively, else fp32."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16", False))
+
+
+def wants_cpu(config: TrainConfig) -> bool:
+    """Resolve ``--device``; :class:`JPQError` if a GPU is asked for and there is none."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise JPQError(f"--device cuda: torch {torch.__version__} sees no GPU: use --device cpu")
+    return config.device == "cpu"
+
+
+def fingerprint(path: str | os.PathLike | None) -> str | None:
+    """Tell one input from another: a digest of a file's size and content, or the name itself if it is no file."""
+    if path is None or not os.path.isfile(path):
+        return None if path is None else str(path)
+    size = os.path.getsize(path)
+    digest = hashlib.sha256(str(size).encode())
+    with open(path, "rb") as file:
+        if size <= _WHOLE:
+            digest.update(file.read())
+        else:
+            digest.update(file.read(_WHOLE // 2))
+            file.seek(-_WHOLE // 2, os.SEEK_END)
+            digest.update(file.read())
+    return digest.hexdigest()

@@ -1,0 +1,121 @@
+"""Runs that are stopped, killed, resumed, or spread over two processes end with the same weights."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_train import FAST, encoder_weights, queries, run  # noqa: F401
+
+from jpq_pyserini import JPQError, JPQIndex
+from jpq_pyserini.storage import sha256_of
+
+
+def command(tiny, queries, output, *more, module=("-m", "jpq_pyserini.train"), **settings):  # noqa: F811
+    """The command line of a run that takes a while; returns arguments for subprocess."""
+    settings = {**FAST, "epochs": 12, "checkpoint_steps": 2, "eval_steps": 24, "device": "cpu", **settings}
+    flags = []
+    for name, value in settings.items():
+        flag = "--sub-vectors" if name == "m" else "--" + name.replace("_", "-")  # torchrun takes --m for its own
+        flags += [flag.replace("--", "--no-", 1)] if value is False else [flag, str(value)]
+    data = ["--embeddings", tiny / "flat", "--encoder", tiny / "encoder", "--output", output]
+    judged = ["--topics", queries / "train.tsv", "--qrels", queries / "train.txt"]
+    dev = ["--dev-topics", queries / "dev.tsv", "--dev-qrels", queries / "dev.txt"]
+    return [sys.executable, *map(str, [*module, *data, *judged, *dev, *flags, *more])]
+
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def start(arguments) -> subprocess.Popen:
+    return subprocess.Popen(arguments, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for_step(checkpoints: Path, step: int, process) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        done = [int(entry.name[5:]) for entry in checkpoints.glob("step-*")] if checkpoints.is_dir() else []
+        if max(done, default=-1) >= step:
+            return
+        time.sleep(0.02)
+    pytest.fail(f"never reached step {step}: {process.communicate()[0]}")
+
+
+def same(first: Path, second: Path) -> bool:
+    names = ("index", "docid", "codec.safetensors", "query_encoder/model.safetensors")
+    return all(sha256_of(first / name) == sha256_of(second / name) for name in names)
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_the_result_is_the_same(tiny, queries, tmp_path):  # noqa: F811
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(tiny, queries, whole), env=ENVIRONMENT, check=True, capture_output=True)
+    checkpoints = tmp_path / "killed.checkpoint"
+    rng = random.Random(0)
+    for step in (1, 30, 60):
+        process = start(command(tiny, queries, killed, "--resume"))
+        wait_for_step(checkpoints, step, process)
+        time.sleep(rng.random() * 0.2)  # anywhere in a step, or in the writing of a checkpoint
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not killed.exists()
+    done = subprocess.run(
+        command(tiny, queries, killed, "--resume"), env=ENVIRONMENT, check=True, capture_output=True, text=True
+    )
+    assert "steps      96" in done.stdout
+    assert same(whole, killed)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["killed", "whole"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on_and_other_runs_keep_off(tiny, queries, tmp_path):  # noqa: F811
+    output, checkpoints = tmp_path / "jpq", tmp_path / "jpq.checkpoint"
+    process = start(command(tiny, queries, output))
+    wait_for_step(checkpoints, 2, process)
+    process.send_signal(signal.SIGINT)
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert printed.rstrip().endswith("go on with the same command and --resume")
+    assert not output.exists()
+    run_again = subprocess.run(command(tiny, queries, output), env=ENVIRONMENT, capture_output=True, text=True)
+    assert run_again.returncode == 1
+    assert run_again.stderr.strip().endswith(
+        f"error: {checkpoints} is what a stopped run left: add --resume to go on from it, or remove it"
+    )
+    for changed, value in (("batch_size", 7), ("loss", "hinge")):
+        with pytest.raises(JPQError, match=f"with {changed}=.*this run has {value!r}"):
+            resumed(tiny, queries, output, **{changed: value})
+    (queries / "train.txt").write_text((queries / "train.txt").read_text() + "0 0 d7 1\n")
+    with pytest.raises(JPQError, match="was made with qrels="):
+        resumed(tiny, queries, output)
+
+
+def resumed(tiny, queries, output, **settings):  # noqa: F811
+    from jpq_pyserini import TrainConfig, train_index
+
+    config = TrainConfig(**{**FAST, "epochs": 12, "eval_steps": 24, **settings})
+    judged = (queries / "train.tsv", queries / "train.txt", queries / "dev.tsv", queries / "dev.txt")
+    encoder = str(tiny / "encoder")
+    return train_index(tiny / "flat", encoder, output, *judged, config=config, resume=True, progress=False)
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_index_as_one(tiny, queries, tmp_path):  # noqa: F811
+    settings = {"dropout": False, "epochs": 2, "checkpoint_steps": 100}
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "jpq_pyserini.train")
+    for name, module in (("one", ("-m", "jpq_pyserini.train")), ("two", launch)):
+        arguments = command(tiny, queries, tmp_path / name, module=module, **settings)
+        done = subprocess.run(arguments, env=ENVIRONMENT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (JPQIndex.open(tmp_path / name) for name in ("one", "two"))
+    assert two.record.training["processes"] == 2
+    assert np.array_equal(one.codes, two.codes)
+    assert np.allclose(one.codec.centroids, two.codec.centroids, atol=2e-5)
+    assert np.abs(one.codec.centroids - one.codec.assignment_centroids).max() > 1e-3  # they did move
+    ours, theirs = encoder_weights(tmp_path / "one"), encoder_weights(tmp_path / "two")
+    assert all(np.allclose(ours[name], theirs[name], atol=2e-4) for name in ours)
