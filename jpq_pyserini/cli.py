@@ -33,7 +33,7 @@ def add_dataclass_arguments(parser: argparse.ArgumentParser, config: type) -> No
     """Add one ``--flag`` for each field of the dataclass ``config``.
 
     A field's default, ``metadata`` (``help``, ``choices``, ``alias``) say all there is to say, so that each
-    default lives once. ``bool`` fields become ``--flag / --no-flag``; ``X | None`` fields are optional values of type X.
+    default lives once. ``bool`` fields become ``--flag / --no-flag``, ``X | None`` fields optional values of type X.
     """
     hints = typing.get_type_hints(config)
     for field in dataclasses.fields(config):

@@ -126,7 +126,6 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
     )
     trainer = Trainer(model, searches, config, scale, training, dev, accelerator, checkpoints, progress)
     trainer.run()
-    accelerator.end_training()
 
     report = TrainReport.of(run.output, flat, codec, trainer, time.perf_counter() - started)
     record = training_record(run, trainer, scale)
@@ -135,6 +134,7 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
         if checkpoints is not None:
             checkpoints.remove()
     accelerator.wait_for_everyone()
+    accelerator.end_training()
     return report
 
 
