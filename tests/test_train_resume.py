@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_train import FAST, encoder_weights, queries, run  # noqa: F401
+from test_train import FAST, queries  # noqa: F401
 
 from jpq_pyserini import JPQError, JPQIndex
 from jpq_pyserini.storage import sha256_of
+from jpq_pyserini.text_encoder import embed_queries, load_text_encoder
 
 
 def command(tiny, queries, output, *more, module=("-m", "jpq_pyserini.train"), **settings):  # noqa: F811
@@ -117,5 +118,8 @@ def test_two_processes_train_the_same_index_as_one(tiny, queries, tmp_path):  # 
     assert np.array_equal(one.codes, two.codes)
     assert np.allclose(one.codec.centroids, two.codec.centroids, atol=2e-5)
     assert np.abs(one.codec.centroids - one.codec.assignment_centroids).max() > 1e-3  # they did move
-    ours, theirs = encoder_weights(tmp_path / "one"), encoder_weights(tmp_path / "two")
-    assert all(np.allclose(ours[name], theirs[name], atol=2e-4) for name in ours)
+    # Weights without a gradient, such as the biases of keys, follow rounding errors in AdamW; what they encode does not.
+    texts = [line.rstrip("\n").split("\t")[1] for line in (queries / "dev.tsv").open()]
+    ours, theirs = (embed_queries(load_text_encoder(str(index.query_encoder_path)), texts) for index in (one, two))
+    before = embed_queries(load_text_encoder(str(tiny / "encoder")), texts)
+    assert np.abs(ours - theirs).max() < 0.01 * np.abs(ours - before).max()
