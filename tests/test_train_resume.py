@@ -118,7 +118,7 @@ def test_two_processes_train_the_same_index_as_one(tiny, queries, tmp_path):  # 
     assert np.array_equal(one.codes, two.codes)
     assert np.allclose(one.codec.centroids, two.codec.centroids, atol=2e-5)
     assert np.abs(one.codec.centroids - one.codec.assignment_centroids).max() > 1e-3  # they did move
-    # Weights without a gradient, such as the biases of keys, follow rounding errors in AdamW; what they encode does not.
+    # Weights without a gradient, such as biases of keys, follow rounding errors in AdamW; what they encode does not.
     texts = [line.rstrip("\n").split("\t")[1] for line in (queries / "dev.tsv").open()]
     ours, theirs = (embed_queries(load_text_encoder(str(index.query_encoder_path)), texts) for index in (one, two))
     before = embed_queries(load_text_encoder(str(tiny / "encoder")), texts)
