@@ -3,6 +3,7 @@
 Knows nothing of Pyserini, so that training and tests need no Java.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -51,33 +52,16 @@ def load_text_encoder(
     Raises:
         JPQError: the model cannot be loaded, or says nothing of its pooling and ``pooling`` is None.
     """
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
-
     if l2_norm and pooling is None:
         raise JPQError(f"--l2-norm was given without --pooling for {name_or_path}: say --pooling cls or --pooling mean")
     try:
-        if pooling is not None:
-            transformer = Transformer(str(name_or_path))
-            modules = [transformer, Pooling(transformer.get_embedding_dimension(), pooling_mode=pooling)]
-            model = SentenceTransformer(modules=modules + [Normalize()] * l2_norm, device=device)
-        else:
-            if os.path.isdir(name_or_path) and not os.path.isfile(os.path.join(name_or_path, "modules.json")):
-                raise JPQError(
-                    f"{name_or_path} has no modules.json, so its pooling is unknown: "
-                    "add --pooling cls or --pooling mean, and --l2-norm if its embeddings are normalised"
-                )
-            model = SentenceTransformer(str(name_or_path), device=device)
+        with _no_progress_bars():
+            return _prepared(_load(str(name_or_path), pooling, l2_norm, device), max_length, prompt)
     except JPQError:
         raise
     except Exception as error:  # each library below has its own exception types
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise JPQError(f"cannot load the text encoder {name_or_path!r}: {first_line}") from error
-    if max_length is not None:
-        model.max_seq_length = max_length
-    if prompt is not None:
-        model.prompts = {**model.prompts, QUERY_PROMPT: prompt}
-    return model
 
 
 def query_prompt(model: "SentenceTransformer") -> str:
@@ -99,7 +83,8 @@ def embed_passages(model: "SentenceTransformer", texts: Sequence[str], batch_siz
 
 def save_text_encoder(model: "SentenceTransformer", path: str | os.PathLike) -> None:
     """Save the model, its tokenizer and pooling as a sentence-transformers folder that :func:`is_jpq_encoder` knows."""
-    model.save(str(path), create_model_card=False)
+    with _no_progress_bars():
+        model.save(str(path), create_model_card=False)
     record = {
         "format_version": 1,
         "dimension": model.get_embedding_dimension(),
@@ -107,6 +92,44 @@ def save_text_encoder(model: "SentenceTransformer", path: str | os.PathLike) -> 
         "prompt": query_prompt(model),
     }
     (Path(path) / ENCODER_MARKER).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _load(name_or_path: str, pooling: str | None, l2_norm: bool, device: str) -> "SentenceTransformer":
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+    if pooling is not None:
+        transformer = Transformer(name_or_path)
+        modules = [transformer, Pooling(transformer.get_embedding_dimension(), pooling_mode=pooling)]
+        return SentenceTransformer(modules=modules + [Normalize()] * l2_norm, device=device)
+    if os.path.isdir(name_or_path) and not os.path.isfile(os.path.join(name_or_path, "modules.json")):
+        raise JPQError(
+            f"{name_or_path} has no modules.json, so its pooling is unknown: "
+            "add --pooling cls or --pooling mean, and --l2-norm if its embeddings are normalised"
+        )
+    return SentenceTransformer(name_or_path, device=device)
+
+
+def _prepared(model, max_length: int | None, prompt: str | None):
+    if max_length is not None:
+        model.max_seq_length = max_length
+    if prompt is not None:
+        model.prompts = {**model.prompts, QUERY_PROMPT: prompt}
+    return model
+
+
+@contextlib.contextmanager
+def _no_progress_bars():
+    """Silence transformers' bars over a model's tensors, which take no time worth showing."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _embed(model, texts, *, prompt, batch_size, show_progress_bar=False) -> np.ndarray:
