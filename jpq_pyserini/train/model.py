@@ -55,8 +55,7 @@ class JPQModel(nn.Module):
 
 def embed_with_gradients(encoder, queries: list[str]) -> Tensor:
     """Encode queries as :func:`~jpq_pyserini.text_encoder.embed_queries` does, keeping the graph: (B, D) float32."""
-    prompt = query_prompt(encoder)
-    features = encoder.preprocess([prompt + query for query in queries])
+    features = encoder.preprocess(queries, prompt=query_prompt(encoder) or None)
     device = encoder.device
     features = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in features.items()}
     return encoder(features)["sentence_embedding"].float()
