@@ -13,7 +13,7 @@ from jpq_pyserini.text_encoder import embed_queries, load_text_encoder
 from jpq_pyserini.train import losses
 from jpq_pyserini.train.evaluation import reciprocal_rank
 
-ADORE = {"scoring": "flat", "negatives_from": "flat", "train_centroids": False, "compress": False}
+ADORE = {"scoring": "flat", "negatives_from": "flat", "compress": False}
 
 
 def test_ladder_of_figure_7(tiny, queries, tmp_path):  # noqa: F811

@@ -115,7 +115,7 @@ class TrainConfig:
     def _check_combinations(self):
         if not self.compress and (self.scoring, self.negatives_from) != ("flat", "flat"):
             raise JPQError("--no-compress trains on the flat index: add --scoring flat --negatives-from flat")
-        if self.train_centroids and self.scoring == "flat" and not self.reconstruction:
+        if self.compress and self.train_centroids and self.scoring == "flat" and not self.reconstruction:
             raise JPQError("--scoring flat gives the centroids no gradient: add --no-train-centroids")
 
     @property
