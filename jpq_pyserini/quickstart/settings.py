@@ -54,7 +54,7 @@ class Settings:
         for part in ("dev", "test"):
             if (parts[f"--{part}-topics"] is None) != (parts[f"--{part}-qrels"] is None):
                 raise JPQError(f"--{part}-topics and --{part}-qrels go together: give both or neither")
-        for name, low in (("max_passages", 1), ("max_length", 8), ("m", 1), ("epochs", 1), ("threads", 1)):
+        for name, low in (("max_passages", 300), ("max_length", 8), ("m", 1), ("epochs", 1), ("threads", 1)):
             value = getattr(self, name)
             if value is not None and value < low:
                 raise JPQError(f"--{name.replace('_', '-')} {value}: at least {low}")

@@ -44,7 +44,7 @@ class Stages:
         items = collect(roots, self.settings.max_passages)
         self.collection.write(*from_docstrings(items))
         print(f"  {len(items)} docstrings of {', '.join(roots)}, for instance:")
-        for item in items[:3]:
+        for item in items[:: max(1, len(items) // 3)][:3]:
             print(f"    {item.summary!r}  is the query for  {item.docid}: {item.body[:60]!r}…")
 
     def _write_own(self) -> None:

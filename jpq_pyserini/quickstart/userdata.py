@@ -28,7 +28,7 @@ def read_queries(files: Mapping[str, tuple[str, str] | None], docids: Sequence[s
         for part in PARTS:
             if not queries[part]:
                 raise JPQError(
-                    f"the split by hash of the {len(given)} judged queries in {files['train'][0]} leaves none for {part}: "
+                    f"{files['train'][0]}: the split by hash of {len(given)} judged queries leaves none for {part}: "
                     "give more, or --dev-topics/--dev-qrels and --test-topics/--test-qrels"
                 )
     seen = {" ".join(query.text.split()).casefold() for part in ("train", "dev") for query in queries[part]}
