@@ -88,7 +88,7 @@ class Stages:
     def train(self, name: str, epochs: int, flat: str) -> str:
         """Train an index; no epochs leave it as OPQ makes it."""
         chosen, output = self.settings, self.indexes[name]
-        options = ["--m", chosen.m, "--epochs", epochs, "--max-length", chosen.passage_tokens]
+        options = ["--m", chosen.m, "--epochs", epochs, "--passage-max-length", chosen.passage_tokens]
         options += ["--pooling", chosen.pooling] if chosen.pooling else []
         options += ["--l2-norm"] if chosen.l2_norm else []
         command = commands.train(self.indexes["flat"], self.encoder, self.collection, output, options)
