@@ -18,11 +18,15 @@ from jpq_pyserini.quickstart.fusion import balanced_alpha
 from jpq_pyserini.quickstart.settings import Settings
 from jpq_pyserini.quickstart.steps import Workspace
 
-BODY = "It reads the whole file at once and keeps the order of its lines, so that row numbers stay what they were before."
+BODY = (
+    "It reads the whole file at once and keeps the order of its lines, so that row numbers stay what they were before."
+)
 
 
 def source(summary, body=BODY, name="load_rows", extra=""):
-    return f'def {name}(path):\n    """{summary}\n\n    {body}\n    """\n    raise RuntimeError("never imported")\n{extra}'
+    return (
+        f'def {name}(path):\n    """{summary}\n\n    {body}\n    """\n    raise RuntimeError("never imported")\n{extra}'
+    )
 
 
 @pytest.fixture
@@ -72,7 +76,9 @@ def test_private_and_nested_things_are_left_out(tmp_path):
 
 
 def test_long_passages_are_cut_and_one_module_cannot_crowd_out_others(tmp_path):
-    functions = [source(f"Load the {word} rows of a table.", f"{word} " * 90, word) for word in map(chr, range(97, 123))]
+    functions = [
+        source(f"Load the {word} rows of a table.", f"{word} " * 90, word) for word in map(chr, range(97, 123))
+    ]
     (tmp_path / "module.py").write_text("\n".join(functions))
     items = docstrings.collect({"p": tmp_path}, 100)
     assert len(items) == docstrings.MAX_PER_MODULE
@@ -141,7 +147,11 @@ def test_a_written_collection_is_what_pyserini_reads(tmp_path, standard_library)
     ("name", "text", "message"),
     [
         ("c.jsonl", "", "holds no passages"),
-        ("c.jsonl", '{"id": "1", "contents": "a"}\n{"id": "1", "contents": "b"}\n', "c.jsonl:2: passage id '1' occurs twice"),
+        (
+            "c.jsonl",
+            '{"id": "1", "contents": "a"}\n{"id": "1", "contents": "b"}\n',
+            "c.jsonl:2: passage id '1' occurs twice",
+        ),
         ("c.jsonl", '{"id": 7, "contents": "a"}\n', "c.jsonl:1: the id is 7"),
         ("c.jsonl", '{"id": "a b", "contents": "a"}\n', "the id is 'a b'"),
         ("c.jsonl", '{"id": "1", "text": "a"}\n', "c.jsonl:1: passage '1' has no \"contents\""),
@@ -184,7 +194,7 @@ def test_own_test_queries_must_not_be_trained_on(tmp_path):
     from jpq_pyserini.quickstart.userdata import read_queries
 
     docids, topics, qrels = own_files(tmp_path)
-    with pytest.raises(JPQError, match="test query '0'.*60 such"):
+    with pytest.raises(JPQError, match=r"test query \('0', 'question number 0'\).*60 such"):
         read_queries({"train": (topics, qrels), "dev": None, "test": (topics, qrels)}, docids)
 
 
@@ -192,7 +202,7 @@ def test_own_judgements_of_passages_that_are_not_there(tmp_path):
     from jpq_pyserini.quickstart.userdata import read_queries
 
     docids, topics, qrels = own_files(tmp_path)
-    with pytest.raises(JPQError, match="'d59'.*is not in the"):
+    with pytest.raises(JPQError, match=r"'d59'.*is not in the"):
         read_queries({"train": (topics, qrels), "dev": None, "test": None}, docids[:-1])
 
 
@@ -200,7 +210,7 @@ def test_too_few_own_queries_to_split(tmp_path):
     from jpq_pyserini.quickstart.userdata import read_queries
 
     docids, topics, qrels = own_files(tmp_path, 2)
-    with pytest.raises(JPQError, match=r"2 judged queries leaves none.*--dev-topics"):
+    with pytest.raises(JPQError, match=r"2 judged queries leave 0 for .*--dev-topics"):
         read_queries({"train": (topics, qrels), "dev": None, "test": None}, docids)
 
 
@@ -253,7 +263,7 @@ def test_no_hub_and_no_carrier_says_what_to_install(monkeypatch, tmp_path):
 
 
 def test_an_encoder_folder_without_a_model(tmp_path):
-    with pytest.raises(JPQError, match="no config.json"):
+    with pytest.raises(JPQError, match=r"no config\.json"):
         encoder.find_encoder(str(tmp_path))
 
 
@@ -429,8 +439,8 @@ def test_a_moved_workspace_is_still_done(tmp_path):
 
 def test_a_command_that_fails_names_its_last_line_and_its_log(tmp_path, capsys):
     workspace = Workspace(tmp_path / "w")
+    command = ["-c", "import sys; print('why it failed'); sys.exit(3)"]
     with pytest.raises(JPQError, match=r"step 'bad' ended with exit status 3: why it failed \(all of it: .*bad.log\)"):
-        command = ["-c", "import sys; print('why it failed'); sys.exit(3)"]
         workspace.command("bad", command, None, [tmp_path / "w" / "out"])
     assert "$ python -c 'import sys;" in capsys.readouterr().out
 

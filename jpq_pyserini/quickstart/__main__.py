@@ -1,6 +1,10 @@
 """Train and search a JPQ index, beside BM25, flat and OPQ: ``python -m jpq_pyserini.quickstart --help``."""
 
 import argparse
+import os
+
+# Read when the OpenMP runtimes of torch and Faiss load: threads that wait for work must not spin against each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from jpq_pyserini.cli import add_dataclass_arguments, dataclass_from_arguments, run_main
 from jpq_pyserini.quickstart.settings import Settings

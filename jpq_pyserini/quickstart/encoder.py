@@ -73,6 +73,16 @@ def encoder_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def token_limit(folder: Path) -> int:
+    """Return the most tokens that the encoder takes, as its files say."""
+    said = (
+        (_read_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length"),
+        (_read_json(folder / "tokenizer_config.json") or {}).get("model_max_length"),
+        (_read_json(folder / "config.json") or {}).get("max_position_embeddings"),
+    )
+    return int(min((limit for limit in said if limit), default=512))
+
+
 def pyserini_options(folder: Path, pooling: str | None = None, l2_norm: bool = False) -> list[str] | None:
     """Return the options with which Pyserini's own encoder computes the same; None if it cannot.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jpq_pyserini.names import DOCID, INDEX
 from jpq_pyserini.quickstart.encoder import encoder_digest
 from jpq_pyserini.storage import new_directory, new_file
 
@@ -67,8 +68,8 @@ def encode_passages(
     with new_directory(output) as folder:
         index = faiss.IndexFlatIP(rows.shape[1])
         index.add(rows)
-        faiss.write_index(index, str(folder / "index"))
-        (folder / "docid").write_text("".join(f"{docid}\n" for docid in docids), encoding="utf-8")
+        faiss.write_index(index, str(folder / INDEX))
+        (folder / DOCID).write_text("".join(f"{docid}\n" for docid in docids), encoding="utf-8")
     return encoded
 
 
@@ -91,9 +92,7 @@ def _cached(path: Path, count: int) -> np.ndarray | None:
 def _model(encoder: Path, max_length: int, pooling: str | None, l2_norm: bool):
     from jpq_pyserini.text_encoder import load_text_encoder
 
-    model = load_text_encoder(str(encoder), pooling=pooling, l2_norm=l2_norm)
-    model.max_seq_length = min(max_length, model.max_seq_length or max_length)
-    return model
+    return load_text_encoder(str(encoder), pooling=pooling, l2_norm=l2_norm, max_length=max_length)
 
 
 def _embed(model, texts: list[str]) -> np.ndarray:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jpq_pyserini.eval.compare import compare
 from jpq_pyserini.eval.significance import mark
+from jpq_pyserini.names import INDEX
 from jpq_pyserini.topics import read_qrels
 
 MEASURES = ("RR@10", "R@100")
@@ -18,9 +19,9 @@ def result(stages, timing: Mapping) -> str:
     comparison = compare(stages.runs, read_qrels(str(stages.collection.qrels("test"))), MEASURES, against="OPQ")
     p_values = comparison.p_values()
     marks = {name: {measure: mark(p) for measure, p in values.items()} for name, values in p_values.items()}
-    flat = faiss.read_index(str(stages.indexes["flat"] / "index"))
+    flat = faiss.read_index(str(stages.indexes["flat"] / INDEX))
     count, dimension, code_bytes = flat.ntotal, flat.d, stages.settings.m
-    shared = (stages.indexes["JPQ"] / "index").stat().st_size - count * code_bytes
+    shared = (stages.indexes["JPQ"] / INDEX).stat().st_size - count * code_bytes
     p_value = p_values["JPQ"]["RR@10"]
     return f"""\
 {table(rows(timing["milliseconds"], count, dimension, code_bytes, stages.indexes["BM25"]), comparison.means(), marks)}

@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
+from jpq_pyserini.names import QUERY_ENCODER
 from jpq_pyserini.quickstart import commands
 from jpq_pyserini.quickstart.collection import PARTS, Collection, from_docstrings, read_passages
 from jpq_pyserini.quickstart.docstrings import collect, source_roots, versions
-from jpq_pyserini.quickstart.encoder import encoder_digest, find_encoder, pyserini_options
+from jpq_pyserini.quickstart.encoder import encoder_digest, find_encoder, pyserini_options, token_limit
 from jpq_pyserini.quickstart.encoding import cache_root, encode_passages
 from jpq_pyserini.quickstart.fusion import balanced_alpha
 from jpq_pyserini.quickstart.settings import Settings
@@ -20,6 +21,7 @@ class Stages:
         self.settings = settings
         self.directory = Path(settings.output)
         self.encoder = find_encoder(settings.encoder)
+        self.passage_tokens = min(settings.passage_tokens, token_limit(self.encoder))
         self.workspace = Workspace(self.directory)
         self.collection = Collection(self.directory / "collection")
         self.indexes = {name: self.directory / name.lower() for name in ("BM25", "flat", "OPQ", "JPQ")}
@@ -69,7 +71,7 @@ class Stages:
         """Encode the passages into the flat index."""
         docids, texts = zip(*self.collection.passages(), strict=True)
         output, chosen = self.indexes["flat"], self.settings
-        made_from = [collection, encoder_digest(self.encoder), chosen.passage_tokens, chosen.pooling, chosen.l2_norm]
+        made_from = [collection, encoder_digest(self.encoder), self.passage_tokens, chosen.pooling, chosen.l2_norm]
 
         def work():
             new = encode_passages(
@@ -77,7 +79,7 @@ class Stages:
                 texts,
                 self.encoder,
                 output,
-                max_length=chosen.passage_tokens,
+                max_length=self.passage_tokens,
                 pooling=chosen.pooling,
                 l2_norm=chosen.l2_norm,
             )
@@ -88,7 +90,7 @@ class Stages:
     def train(self, name: str, epochs: int, flat: str) -> str:
         """Train an index; no epochs leave it as OPQ makes it."""
         chosen, output = self.settings, self.indexes[name]
-        options = ["--m", chosen.m, "--epochs", epochs, "--passage-max-length", chosen.passage_tokens]
+        options = ["--m", chosen.m, "--epochs", epochs, "--passage-max-length", self.passage_tokens]
         options += ["--pooling", chosen.pooling] if chosen.pooling else []
         options += ["--l2-norm"] if chosen.l2_norm else []
         command = commands.train(self.indexes["flat"], self.encoder, self.collection, output, options)
@@ -113,12 +115,12 @@ class Stages:
         """Return what follows ``--encoder`` for the encoder as it was before training."""
         options = pyserini_options(self.encoder, self.settings.pooling, self.settings.l2_norm)
         # What Pyserini's own class cannot do, the untrained encoder saved with the OPQ index can.
-        return [self.indexes["OPQ"] / "query_encoder"] if options is None else [self.encoder, *options]
+        return [self.indexes["OPQ"] / QUERY_ENCODER] if options is None else [self.encoder, *options]
 
     def time(self, made_from: object) -> dict:
         """Measure milliseconds a query."""
         command = ["-m", "jpq_pyserini.quickstart.timing", "--topics", self.collection.topics("test")]
-        command += ["--encoder", self.indexes["JPQ"] / "query_encoder", "--bm25", self.indexes["BM25"]]
+        command += ["--encoder", self.indexes["JPQ"] / QUERY_ENCODER, "--bm25", self.indexes["BM25"]]
         for name in ("flat", "OPQ", "JPQ"):
             command += ["--faiss", f"{name}={self.indexes[name]}"]
         self.workspace.command("timing", [*command, "--output", self.timing], made_from, [self.timing])

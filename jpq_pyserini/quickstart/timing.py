@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jpq_pyserini.cli import run_main
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.names import INDEX
 from jpq_pyserini.quickstart.commands import HITS
 from jpq_pyserini.storage import new_file
 
@@ -76,9 +77,9 @@ def _faiss(folder: str, vectors: list) -> float:
 
     faiss.omp_set_num_threads(1)
     try:
-        index = faiss.read_index(str(Path(folder) / "index"))
+        index = faiss.read_index(str(Path(folder) / INDEX))
     except RuntimeError as error:
-        raise JPQError(f"cannot read {folder}/index: {str(error).splitlines()[0]}") from None
+        raise JPQError(f"cannot read {folder}/{INDEX}: {str(error).splitlines()[0]}") from None
     return median_milliseconds(lambda vector: index.search(vector, HITS), vectors)
 
 

@@ -19,26 +19,27 @@ def read_queries(files: Mapping[str, tuple[str, str] | None], docids: Sequence[s
     """
     rows = {docid: row for row, docid in enumerate(docids)}
     queries = {part: _judged(*names, rows) if names else [] for part, names in files.items()}
+    total = len(queries["train"])
     missing = {part for part in PARTS if files[part] is None}
     if missing:
         given, queries["train"] = queries["train"], []
         for query in given:
             part = part_of("query " + query.qid)
             queries[part if part in missing else "train"].append(query)
-        for part in PARTS:
-            if not queries[part]:
-                raise JPQError(
-                    f"{files['train'][0]}: the split by hash of {len(given)} judged queries leaves none for {part}: "
-                    "give more, or --dev-topics/--dev-qrels and --test-topics/--test-qrels"
-                )
     seen = {" ".join(query.text.split()).casefold() for part in ("train", "dev") for query in queries[part]}
-    shared = [query for query in queries["test"] if " ".join(query.text.split()).casefold() in seen]
+    shared = {query.qid: query.text for query in queries["test"] if " ".join(query.text.split()).casefold() in seen}
     if files["test"] is not None and shared:
         raise JPQError(
-            f"test query {shared[0].qid!r} ({shared[0].text[:60]!r}) is a train or dev query too ({len(shared)} such): "
+            f"test query {next(iter(shared.items()))} is a train or dev query too ({len(shared)} such): "
             "leave it out of one of them, or the numbers would flatter JPQ"
         )
-    queries["test"] = [query for query in queries["test"] if query not in shared]
+    queries["test"] = [query for query in queries["test"] if query.qid not in shared]
+    for part, least in (("train", 1), ("dev", 1), ("test", 2)):
+        if len(queries[part]) < least:
+            raise JPQError(
+                f"{files['train'][0]}: {total} judged queries leave {len(queries[part])} for {part} after the split by "
+                "hash: give more, or --dev-topics/--dev-qrels and --test-topics/--test-qrels"
+            )
     return queries
 
 
