@@ -29,6 +29,7 @@ def result(stages, timing: Mapping) -> str:
 {count:,} passages; {comparison.queries:,} test queries, {timing["queries"]} of them timed (medians).
 * p<0.05, ** p<0.01 against OPQ (two-tailed paired t-test); JPQ against OPQ in RR@10: p = {p_value:.2g}.
 bytes/doc: flat 4 D, OPQ and JPQ M ({4 * dimension / code_bytes:.0f} times smaller). BM25: the Lucene index.
+JPQ learnt from the training queries of this collection; flat is the encoder as it came, so JPQ may pass it.
 The index file of JPQ holds {shared:,} bytes more for rotation and centroids, however many documents there are."""
 
 

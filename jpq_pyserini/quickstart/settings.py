@@ -24,7 +24,7 @@ class Settings:
     dev_qrels: str | None = _option(None, "judgements of these queries", metavar="Q")
     test_topics: str | None = _option(None, "queries of the table at the end (default: split off by hash)", metavar="T")
     test_qrels: str | None = _option(None, "judgements of these queries", metavar="Q")
-    max_passages: int = _option(4500, "passages taken from the installed packages")
+    max_passages: int = _option(4000, "passages taken from the installed packages")
     encoder: str | None = _option(
         None, "encoder folder or hub name (default: all-MiniLM-L6-v2)", metavar="NAME_OR_PATH"
     )
@@ -32,7 +32,10 @@ class Settings:
     l2_norm: bool = _option(False, "normalise the embeddings of a plain Hugging Face encoder")
     max_length: int | None = _option(None, "passages are cut at this many tokens (default: 80; your own: 256)")
     m: int = _option(48, "sub-vectors, bytes a document")
-    epochs: int = _option(6, "epochs of JPQ training")
+    epochs: int = _option(2, "epochs of JPQ training")
+    encoder_lr: float = _option(
+        3e-5, "learning rate of the query encoder: little data wants more than the paper's 5e-6"
+    )
     threads: int = _option(os.cpu_count() or 1, "threads for indexing with Lucene")
 
     def __post_init__(self):

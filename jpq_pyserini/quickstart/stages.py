@@ -12,6 +12,7 @@ from jpq_pyserini.quickstart.encoding import cache_root, encode_passages
 from jpq_pyserini.quickstart.fusion import balanced_alpha
 from jpq_pyserini.quickstart.settings import Settings
 from jpq_pyserini.quickstart.steps import Workspace
+from jpq_pyserini.train.config import TrainConfig
 
 
 class Stages:
@@ -91,10 +92,20 @@ class Stages:
         """Train an index; no epochs leave it as OPQ makes it."""
         chosen, output = self.settings, self.indexes[name]
         options = ["--m", chosen.m, "--epochs", epochs, "--passage-max-length", self.passage_tokens]
+        if epochs:
+            options += ["--encoder-lr", chosen.encoder_lr, "--eval-steps", self._eval_steps(), "--resume"]
         options += ["--pooling", chosen.pooling] if chosen.pooling else []
         options += ["--l2-norm"] if chosen.l2_norm else []
         command = commands.train(self.indexes["flat"], self.encoder, self.collection, output, options)
-        return self.workspace.command(f"train-{name.lower()}", command, flat, [output], quiet=False)
+        left = output.with_name(output.name + ".checkpoint")
+        return self.workspace.command(f"train-{name.lower()}", command, flat, [output], quiet=False, resumes_from=left)
+
+    def _eval_steps(self) -> int:
+        """Return the steps between two looks at the dev queries: a tenth of a run, but each look takes seconds."""
+        batch = TrainConfig().batch_size
+        with open(self.collection.topics("train"), encoding="utf-8") as file:
+            steps = self.settings.epochs * sum(1 for _ in file) // batch
+        return max(40, steps // 10)
 
     def search(self, name: str, made_from: object) -> str:
         """Search the test queries with one system."""

@@ -1,5 +1,6 @@
 """Steps that are done once: an interrupted quickstart goes on where it stopped, a second one has nothing to do."""
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -12,6 +13,9 @@ from pathlib import Path
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.quickstart.commands import shown
 from jpq_pyserini.storage import new_file
+
+#: What a step may take after Ctrl-C before it is killed.
+_GRACE_SECONDS = 60
 
 
 class Workspace:
@@ -42,23 +46,32 @@ class Workspace:
             self._steps = {}
             self._save()
 
-    def step(self, name: str, made_from: object, outputs: Sequence[Path], work: Callable[[], None]) -> str:
+    def step(
+        self,
+        name: str,
+        made_from: object,
+        outputs: Sequence[Path],
+        work: Callable[[], None],
+        resumes_from: Path | None = None,
+    ) -> str:
         """Do ``work``, which writes ``outputs``, unless it was done before; returns the fingerprint of the step.
 
         Args:
             name: What the step is called; the key in ``steps.json``.
             made_from: Whatever the outputs depend on, as JSON; fingerprints of other steps stand for their outputs.
             outputs: Files and directories. Old ones are removed before ``work``.
+            resumes_from: What an interrupted ``work`` leaves for the next; removed if that was made from other things.
         """
         fingerprint = hashlib.sha256(json.dumps([name, made_from], default=str).encode()).hexdigest()
         recorded = self._steps.get(name)
         if recorded and recorded["fingerprint"] == fingerprint and recorded["outputs"] == self._state(outputs):
             print(f"  (done before: {', '.join(str(path) for path in outputs)})")
             return fingerprint
-        self._steps.pop(name, None)
-        self._save()
-        for path in outputs:
+        other = recorded is None or recorded["fingerprint"] != fingerprint
+        for path in [*outputs, *([resumes_from] if resumes_from and other else [])]:
             _remove(path)
+        self._steps[name] = {"fingerprint": fingerprint, "outputs": None}  # begun, not finished
+        self._save()
         started = time.perf_counter()
         work()
         missing = [str(path) for path in outputs if not path.exists()]
@@ -76,7 +89,14 @@ class Workspace:
         return fingerprint
 
     def command(
-        self, name: str, command: Sequence, made_from: object, outputs: Sequence[Path], *, quiet: bool = True
+        self,
+        name: str,
+        command: Sequence,
+        made_from: object,
+        outputs: Sequence[Path],
+        *,
+        quiet: bool = True,
+        resumes_from: Path | None = None,
     ) -> str:
         """Print a Python command and run it as a step of its own process.
 
@@ -88,7 +108,7 @@ class Workspace:
         print(f"$ {shown(command)}", flush=True)
         log = self.directory / "logs" / f"{name}.log" if quiet else None
         words = [self._portable(word) for word in command]
-        return self.step(name, [words, made_from], outputs, lambda: _run(name, command, log))
+        return self.step(name, [words, made_from], outputs, lambda: _run(name, command, log), resumes_from)
 
     def _portable(self, word: object) -> str:
         """Return the word, a path in this directory as relative to it: the directory may move."""
@@ -109,14 +129,29 @@ class Workspace:
 def _run(name: str, command: Sequence, log: Path | None) -> None:
     words = [sys.executable, *map(str, command)]
     if log is None:
-        status = subprocess.run(words).returncode
+        status = _status(words)
     else:
         log.parent.mkdir(exist_ok=True)
         with open(log, "wb") as file:
-            status = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT).returncode
+            status = _status(words, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
     if status:
         said = f": {_last_line(log)} (all of it: {log})" if log else ", see above"
         raise JPQError(f"step {name!r} ended with exit status {status}{said}")
+
+
+def _status(words: list[str], **streams) -> int:
+    """Run a process to its end; after Ctrl-C, which the terminal sends to both, it has time to save what it has."""
+    with subprocess.Popen(words, **streams) as process:
+        try:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_GRACE_SECONDS)
+                raise
+        except BaseException:
+            process.kill()
+            raise
 
 
 def _last_line(log: Path) -> str:
