@@ -43,7 +43,6 @@ def encode_passages(
     Returns:
         The number of passages that were encoded now; the others were in the cache.
     """
-    import faiss
     from tqdm import tqdm
 
     # Long passages together: little padding, and the time that is left is never more than the progress bar says.
@@ -65,12 +64,19 @@ def encode_passages(
                 rows = np.empty((len(texts), part.shape[1]), dtype=np.float32)  # (N, D)
             rows[chunk] = part
             progress.update(len(chunk))
+    _write_flat(output, docids, rows)
+    return encoded
+
+
+def _write_flat(output: Path, docids: Sequence[str], rows: np.ndarray) -> None:
+    """Write the folder; rows (N, D) float32."""
+    import faiss
+
     with new_directory(output) as folder:
         index = faiss.IndexFlatIP(rows.shape[1])
         index.add(rows)
         faiss.write_index(index, str(folder / INDEX))
         (folder / DOCID).write_text("".join(f"{docid}\n" for docid in docids), encoding="utf-8")
-    return encoded
 
 
 def _key(texts: Sequence[str], encoder: Path, settings: tuple) -> str:

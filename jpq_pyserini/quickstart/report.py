@@ -10,6 +10,7 @@ from jpq_pyserini.names import INDEX
 from jpq_pyserini.topics import read_qrels
 
 MEASURES = ("RR@10", "R@100")
+_SMALL = "So few passages are searched in no time by any index: what differs here is the memory."
 
 
 def result(stages, timing: Mapping) -> str:
@@ -30,7 +31,8 @@ def result(stages, timing: Mapping) -> str:
 * p<0.05, ** p<0.01 against OPQ (two-tailed paired t-test); JPQ against OPQ in RR@10: p = {p_value:.2g}.
 bytes/doc: flat 4 D, OPQ and JPQ M ({4 * dimension / code_bytes:.0f} times smaller). BM25: the Lucene index.
 JPQ learnt from the training queries of this collection; flat is the encoder as it came, so JPQ may pass it.
-The index file of JPQ holds {shared:,} bytes more for rotation and centroids, however many documents there are."""
+The index file of JPQ holds {shared:,} bytes more for rotation and centroids, however many documents there are.
+{_SMALL if count < 100_000 else ""}"""
 
 
 @dataclass(frozen=True)

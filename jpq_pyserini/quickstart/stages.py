@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from jpq_pyserini import __version__
 from jpq_pyserini.names import QUERY_ENCODER
 from jpq_pyserini.quickstart import commands
 from jpq_pyserini.quickstart.collection import PARTS, Collection, from_docstrings, read_passages
@@ -39,8 +40,9 @@ class Stages:
     def _collection_source(self) -> dict:
         own = ("corpus", "topics", "qrels", "dev_topics", "dev_qrels", "test_topics", "test_qrels")
         if self.settings.corpus is not None:
-            return {name: _stamp(getattr(self.settings, name)) for name in own}
-        return {"passages": self.settings.max_passages, "versions": versions()}
+            files = {name: _stamp(getattr(self.settings, name)) for name in own}
+            return files | {"pyserini": versions()["pyserini"], "jpq_pyserini": __version__}
+        return {"passages": self.settings.max_passages, "versions": versions(), "jpq_pyserini": __version__}
 
     def _write_docstrings(self) -> None:
         roots = source_roots()

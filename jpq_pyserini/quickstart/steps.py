@@ -65,7 +65,7 @@ class Workspace:
         fingerprint = hashlib.sha256(json.dumps([name, made_from], default=str).encode()).hexdigest()
         recorded = self._steps.get(name)
         if recorded and recorded["fingerprint"] == fingerprint and recorded["outputs"] == self._state(outputs):
-            print(f"  (done before: {', '.join(str(path) for path in outputs)})")
+            print("  (done before)")
             return fingerprint
         other = recorded is None or recorded["fingerprint"] != fingerprint
         for path in [*outputs, *([resumes_from] if resumes_from and other else [])]:
