@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import signal
+import sys
 
 # Read when the OpenMP runtimes of torch and Faiss load: threads that wait for work must not spin against each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -28,6 +30,7 @@ def main() -> None:
     settings = dataclass_from_arguments(Settings, parser.parse_args())
     from jpq_pyserini.quickstart.run import run
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a command that is running is stopped, too
     run(settings)
 
 

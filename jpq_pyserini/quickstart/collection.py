@@ -22,7 +22,7 @@ from jpq_pyserini.storage import new_file
 PARTS = ("train", "dev", "test")
 _CORPUS_ENDINGS = (".jsonl", ".json", ".jsonl.gz")
 #: Shares of a split by hash, in parts of 100: dev first, then test; the rest is for training.
-_DEV_SHARE, _TEST_SHARE = 6, 34
+_DEV_SHARE, _TEST_SHARE = 6, 28
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Collection:
 
 
 def part_of(key: str) -> str:
-    """Return the part that ``key`` falls into: 6 % dev, 34 % test, the rest train; always the same for one key."""
+    """Return the part that ``key`` falls into: 6 % dev, 28 % test, the rest train; always the same for one key."""
     place = int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:4], "big") % 100
     return "dev" if place < _DEV_SHARE else "test" if place < _DEV_SHARE + _TEST_SHARE else "train"
 

@@ -24,7 +24,7 @@ class Settings:
     dev_qrels: str | None = _option(None, "judgements of these queries", metavar="Q")
     test_topics: str | None = _option(None, "queries of the table at the end (default: split off by hash)", metavar="T")
     test_qrels: str | None = _option(None, "judgements of these queries", metavar="Q")
-    max_passages: int = _option(4000, "passages taken from the installed packages")
+    max_passages: int = _option(3600, "passages taken from the installed packages")
     encoder: str | None = _option(
         None, "encoder folder or hub name (default: all-MiniLM-L6-v2)", metavar="NAME_OR_PATH"
     )

@@ -140,16 +140,15 @@ def _run(name: str, command: Sequence, log: Path | None) -> None:
 
 
 def _status(words: list[str], **streams) -> int:
-    """Run a process to its end; after Ctrl-C, which the terminal sends to both, it has time to save what it has."""
+    """Run a process to its end, or stop it when this one is stopped; it has time to save what it has."""
     with subprocess.Popen(words, **streams) as process:
         try:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(_GRACE_SECONDS)
-                raise
-        except BaseException:
+            return process.wait()
+        except BaseException as stop:
+            if not isinstance(stop, KeyboardInterrupt):  # Ctrl-C the terminal has sent to both
+                process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+                process.wait(_GRACE_SECONDS)
             process.kill()
             raise
 
