@@ -12,6 +12,7 @@ unmodified Pyserini can search it:
 """
 
 import os
+from dataclasses import replace
 
 import faiss
 import numpy as np
@@ -33,6 +34,7 @@ __all__ = [
     "quantizer_of",
     "read",
     "set_centroids",
+    "set_nprobe",
     "train_coarse",
     "without_rotation",
 ]
@@ -160,6 +162,14 @@ def codes_of(index: faiss.Index) -> np.ndarray:
 def coarse_of(index: faiss.Index) -> Coarse | None:
     """Return the coarse centroids and nprobe inside an index; None when its layout has none."""
     return inverted.coarse_inside(without_rotation(index)) if layout_of(index).startswith("ivf") else None
+
+
+def set_nprobe(index: faiss.Index, nprobe: int) -> None:
+    """Let queries visit ``nprobe`` lists; :class:`JPQError` if there are not so many, or none."""
+    coarse = coarse_of(index)
+    if coarse is None:
+        raise JPQError(f"nprobe {nprobe} was given, but the layout {layout_of(index)} has no lists: leave it out")
+    without_rotation(index).nprobe = replace(coarse, nprobe=nprobe).nprobe
 
 
 def quantizer_of(index: faiss.Index) -> faiss.ProductQuantizer:

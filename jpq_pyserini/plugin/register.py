@@ -99,6 +99,10 @@ def _wrap_searcher(searcher_class) -> None:
             index, docids = plain_load(self, index_dir)
         else:
             index, docids = _load_checked(functools.partial(plain_load, self), index_dir)
+            if self.faiss_device == "cpu":
+                from jpq_pyserini.exact import ExactIndex
+
+                index = ExactIndex(index, docids)
         if ours is not None and ours is self.query_encoder and ours.dimension != index.d:
             raise JPQError(
                 f"the query encoder {ours.encoder_dir} gives {ours.dimension} dimensions but {index_dir}/index has "
