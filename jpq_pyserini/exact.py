@@ -37,16 +37,20 @@ class ExactIndex:
     Args:
         index: takes unrotated queries.
         docids: external ids by row, to order ties; None: ties are in row order.
-        margin: candidates taken from Faiss beyond k; None: :func:`default_margin`.
+        margin: candidates taken beyond k; None: :func:`default_margin`.
+        proposer: what proposes candidates in place of Faiss: ``search(rotated queries, k)`` → scores, rows.
     """
 
-    def __init__(self, index: faiss.Index, docids: Sequence[str] | None = None, margin: int | None = None):
+    def __init__(
+        self, index: faiss.Index, docids: Sequence[str] | None = None, margin: int | None = None, proposer=None
+    ):
         self.faiss_index, self.docids = index, docids
         self.layout = layouts.layout_of(index)
         if margin is not None and margin < 0:
             raise JPQError(f"margin {margin}: the number of candidates beyond k cannot be negative")
         self.margin = margin
         self._inner = layouts.without_rotation(index)
+        self._proposer = proposer or self._inner
         self._rotation = faiss.downcast_VectorTransform(index.chain.at(0)) if self._inner is not index else None
         self._quantizer = layouts.quantizer_of(index)
         self._codes = layouts.packed_codes(index)
@@ -100,10 +104,11 @@ class ExactIndex:
         return scores, rows, codes
 
     def _candidates(self, rotated: np.ndarray, k: int) -> np.ndarray:
-        wanted = k + (default_margin(self.layout, k) if self.margin is None else self.margin)
+        layout = self.layout if self._proposer is self._inner else "fastscan"  # others round as well
+        wanted = k + (default_margin(layout, k) if self.margin is None else self.margin)
         if wanted >= self._inner.ntotal and not self.layout.startswith("ivf"):
             return np.tile(np.arange(self._inner.ntotal), (len(rotated), 1))
-        return self._inner.search(rotated, min(wanted, self._inner.ntotal))[1]
+        return self._proposer.search(rotated, min(wanted, self._inner.ntotal))[1]
 
     def _tables(self, rotated: np.ndarray) -> np.ndarray:
         """Return τ of equation 11 for rotated queries: (B, M, K) float32, the tables that Faiss makes too."""

@@ -9,7 +9,7 @@ from jpq_pyserini.encoder import JPQQueryEncoder  # first: it starts the plug-in
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.exact import ExactIndex
 from jpq_pyserini.index import IndexRecord, check_parts
-from jpq_pyserini.names import DOCID, INDEX
+from jpq_pyserini.names import CODEC, DOCID, INDEX
 
 from pyserini.encode import QueryEncoder  # isort: skip
 from pyserini.search.faiss import FaissSearcher  # isort: skip
@@ -26,7 +26,8 @@ class JPQFaissSearcher(FaissSearcher):
         index_dir: A JPQ index directory.
         query_encoder: Another encoder than the index's own: a Pyserini ``QueryEncoder``, or a name or path.
         prebuilt_index_name, normalize_distances: As in ``FaissSearcher``.
-        faiss_device: ``"cpu"``, or ``"cuda:0"``: see :mod:`jpq_pyserini.torch_search`.
+        faiss_device: ``"cpu"``, or ``"cuda:0"``: ``pq`` and ``fastscan`` are searched there by torch
+            (:mod:`jpq_pyserini.torch_search`), ``ivf`` by faiss-gpu. Without a GPU the CPU is used, as Pyserini does.
         device: torch device of the index's own query encoder.
         encoder_backend: how the index's own query encoder is run: see :class:`JPQQueryEncoder`.
         mmap: Leave the codes on disk, so that an index larger than memory opens at once; layouts ``pq`` and ``ivf``.
@@ -58,6 +59,7 @@ class JPQFaissSearcher(FaissSearcher):
     ):
         self.record = IndexRecord.read(index_dir)
         self._mmap, self._nprobe, self._margin = mmap, nprobe, margin
+        self._wanted_device, self._index_dir = faiss_device, index_dir
         if query_encoder is None:
             query_encoder = JPQQueryEncoder(str(index_dir), device=device, backend=encoder_backend)
         elif encoder_backend is not None:
@@ -74,4 +76,28 @@ class JPQFaissSearcher(FaissSearcher):
             layouts.set_nprobe(index, self._nprobe)
         if isinstance(self.query_encoder, JPQQueryEncoder) and not self.query_encoder.is_fixed:
             self.query_encoder.bind(index_dir)
-        return ExactIndex(index, docids, self._margin), docids
+        return ExactIndex(index, docids, self._margin, self._on_gpu(index)), docids
+
+    def _on_gpu(self, index):
+        """Return what searches on the GPU that was asked for; None without one."""
+        import torch
+
+        if not self._wanted_device.startswith("cuda") or not torch.cuda.is_available():
+            return None
+        layout = self.record.layout
+        if layout in ("pq", "fastscan"):
+            from jpq_pyserini.codec import ProductQuantizer
+            from jpq_pyserini.torch_search import TorchSearch
+
+            codec = ProductQuantizer.load(Path(self._index_dir) / CODEC)
+            return TorchSearch(codec, layouts.codes_of(index), self._wanted_device)
+        if layout == "ivf" and self.faiss_device != "cpu":
+            import faiss
+
+            self._faiss_gpu_resources = faiss.StandardGpuResources()
+            number = int(self.faiss_device.partition(":")[2] or 0)
+            return faiss.index_cpu_to_gpu(self._faiss_gpu_resources, number, layouts.without_rotation(index))
+        raise JPQError(
+            f"faiss_device {self._wanted_device}: the layout {layout} runs on the CPU"
+            f"{' unless faiss-gpu is installed' if layout == 'ivf' else ''}: convert it to fastscan or pq"
+        )
