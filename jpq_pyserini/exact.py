@@ -54,6 +54,8 @@ class ExactIndex:
         self._rotation = faiss.downcast_VectorTransform(index.chain.at(0)) if self._inner is not index else None
         self._quantizer = layouts.quantizer_of(index)
         self._codes = layouts.packed_codes(index)
+        if self.layout == "fastscan":
+            layouts.use_huge_pages(self._inner)
 
     def __getattr__(self, name):
         if name.startswith("__") or name == "faiss_index":

@@ -20,6 +20,7 @@ import numpy as np
 from jpq_pyserini.codec import ProductQuantizer
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.layouts import exhaustive, inverted
+from jpq_pyserini.layouts.exhaustive import use_huge_pages
 from jpq_pyserini.layouts.inverted import Coarse, train_coarse
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "set_centroids",
     "set_nprobe",
     "train_coarse",
+    "use_huge_pages",
     "without_rotation",
 ]
 
