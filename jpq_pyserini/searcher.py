@@ -8,7 +8,7 @@ from jpq_pyserini.docids import Docids
 from jpq_pyserini.encoder import JPQQueryEncoder  # first: it starts the plug-in, then imports Pyserini
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.exact import ExactIndex
-from jpq_pyserini.index import IndexRecord, check_parts
+from jpq_pyserini.index import FLAT_LAYOUT, IndexRecord, check_parts
 from jpq_pyserini.names import CODEC, DOCID, INDEX
 
 from pyserini.encode import QueryEncoder  # isort: skip
@@ -76,6 +76,8 @@ class JPQFaissSearcher(FaissSearcher):
             layouts.set_nprobe(index, self._nprobe)
         if isinstance(self.query_encoder, JPQQueryEncoder) and not self.query_encoder.is_fixed:
             self.query_encoder.bind(index_dir)
+        if self.record.layout == FLAT_LAYOUT:
+            return index, docids
         return ExactIndex(index, docids, self._margin, self._on_gpu(index)), docids
 
     def _on_gpu(self, index):

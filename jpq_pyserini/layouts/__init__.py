@@ -50,7 +50,7 @@ _CLASSES = {
 }
 LAYOUTS = tuple(_CLASSES)
 #: Each kind of index has its own way of being mapped: flat codes by reference, inverted lists as "on disk" ones.
-_MAPPED_FLAGS = {None: 0, "pq": faiss.IO_FLAG_MMAP_IFC, "ivf": faiss.IO_FLAG_MMAP}
+_MAPPED_FLAGS = {None: 0, "flat": faiss.IO_FLAG_MMAP_IFC, "pq": faiss.IO_FLAG_MMAP_IFC, "ivf": faiss.IO_FLAG_MMAP}
 
 
 def build(

@@ -143,7 +143,8 @@ def _made_exact(index, docids, always):
     from jpq_pyserini import layouts
     from jpq_pyserini.exact import ExactIndex
 
-    return ExactIndex(index, docids) if always or layouts.layout_of(index).endswith("fastscan") else index
+    layout = layouts.layout_of(index)
+    return ExactIndex(index, docids) if layout.endswith("fastscan") or (always and layout != "flat") else index
 
 
 def _our_encoder(encoder):
