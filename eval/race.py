@@ -156,7 +156,7 @@ def _effectiveness(rows: np.ndarray, entry: Entry, qrels, qids) -> dict[str, flo
         qid: {entry.docids[row]: float(-rank) for rank, row in enumerate(found) if row >= 0}
         for qid, found in zip(qids, rows.tolist(), strict=True)
     }
-    values = evaluate(run, qrels, _MEASURES)
+    values = evaluate(run, {qid: qrels[qid] for qid in qids}, _MEASURES)  # of the queries that were asked
     return {measure: round(mean(values[measure]), 4) for measure in _MEASURES}
 
 
