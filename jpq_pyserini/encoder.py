@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jpq_pyserini import backends
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.names import ENCODER_MARKER, QUERY_ENCODER, RECORD
 from jpq_pyserini.plugin import startup
@@ -33,6 +34,7 @@ class JPQQueryEncoder(QueryEncoder):
         device: torch device name.
         prefix: Put before every query, with a space, in place of the prompt saved with the encoder; None keeps that.
         fp16: Compute in half precision; what comes out is float32 all the same.
+        backend: ``"torch"``, ``"onnx"`` or ``"onnx-int8"``: what runs the encoder; None: what the saved encoder says.
         kwargs: Whatever else Pyserini passes (pooling, l2_norm, max_length, ...) is ignored: the folder says it all.
 
     Raises:
@@ -46,15 +48,18 @@ class JPQQueryEncoder(QueryEncoder):
         device: str = "cpu",
         prefix: str | None = None,
         fp16: bool = False,
+        backend: str | None = None,
         **kwargs,
     ):
         super().__init__()
+        if backend is not None:
+            backends.check_backend(backend)
         if tokenizer_name is not None:
             raise JPQError(
                 f"--tokenizer {tokenizer_name} was given, but a JPQ encoder has its own tokenizer: leave it out"
             )
         self.has_model = True
-        self.device, self.prefix, self.fp16 = device, prefix, fp16
+        self.device, self.prefix, self.fp16, self.backend = device, prefix, fp16, backend
         self.model = self.encoder_dir = self._bound_to = None
         self.is_fixed = not is_bare(encoder_dir)  # named by the user, rather than found through the index
         if self.is_fixed:
@@ -109,6 +114,12 @@ class JPQQueryEncoder(QueryEncoder):
         model = load_text_encoder(folder, device=self.device)
         if self.prefix is not None:  # joined as Pyserini's own encoders do it
             model.prompts = {**model.prompts, QUERY_PROMPT: f"{self.prefix} " if self.prefix else ""}
+        backend = self.backend or (backends.TORCH if self.fp16 else backends.saved_backend(folder))
+        if self.fp16 and backend != backends.TORCH:
+            raise JPQError(f"half precision was asked for with the encoder backend {backend}: leave one of them out")
+        if self.backend is None and not str(self.device).startswith("cpu"):
+            backend = backends.TORCH  # what the folder asks for is meant for CPUs
+        backends.apply(model, folder, backend, self.device)
         self.model = model.half() if self.fp16 else model
         self.encoder_dir = folder
 

@@ -1,10 +1,14 @@
 """JPQFaissSearcher, stock FaissSearcher and numpy give the same docids and scores."""
 
+import shutil
+from functools import partial
+
 import numpy as np
 import pytest
 
 from jpq_pyserini import JPQError, JPQFaissSearcher, JPQIndex
 from jpq_pyserini.encoder import JPQQueryEncoder
+from jpq_pyserini.layouts import LAYOUTS
 
 from pyserini.search.faiss import FaissSearcher  # isort: skip
 
@@ -50,6 +54,52 @@ def test_feedback_vectors_are_decoded_documents(tiny):
         row = index.docids.index(hit.docid)
         assert np.allclose(hit.vectors, index.codec.decode(index.codes[row : row + 1])[0], atol=1e-5)
         assert hit.score == pytest.approx(float(query[0] @ hit.vectors), abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def converted(tiny, tmp_path_factory):
+    """The tiny index in every layout; every list is visited."""
+    root = tmp_path_factory.mktemp("converted")
+    index = JPQIndex.open(tiny / "index")
+    for layout in LAYOUTS:
+        lists = {"nlist": 6, "nprobe": 6} if layout.startswith("ivf") else {}
+        copy = partial(shutil.copytree, tiny / "index" / "query_encoder")
+        index.convert(layout, **lists).save(root / layout, copy)
+    return root
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_one_answer_whatever_the_layout_searcher_and_batch(converted, tiny, topics, layout):
+    """Also stock FaissSearcher, with feedback vectors from the layout where Faiss has none."""
+    expected = JPQFaissSearcher(tiny / "index").batch_search(list(topics.values()), list(topics), k=40)
+    stock = FaissSearcher(str(converted / layout), "jpq")
+    assert type(stock) is FaissSearcher
+    for searcher in (JPQFaissSearcher(converted / layout), stock):
+        batch = searcher.batch_search(list(topics.values()), list(topics), k=40, threads=2)
+        for qid, query in topics.items():
+            assert [docid for docid, _ in pairs(batch[qid])] == [docid for docid, _ in pairs(expected[qid])]
+            assert np.allclose([s for _, s in pairs(batch[qid])], [s for _, s in pairs(expected[qid])], atol=2e-6)
+            assert [docid for docid, _ in pairs(searcher.search(query, 5))] == [d for d, _ in pairs(expected[qid])][:5]
+        _, hits = searcher.batch_search(list(topics.values()), list(topics), k=3, return_vector=True)
+        codec, codes = JPQIndex.open(tiny / "index").codec, JPQIndex.open(tiny / "index").codes
+        for hit in hits["q3"]:
+            row = int(hit.docid[1:])
+            assert np.allclose(hit.vectors, codec.decode(codes[row : row + 1])[0], atol=1e-5)
+
+
+def test_mapped_and_nprobe(converted, topics):
+    plain = JPQFaissSearcher(converted / "pq")
+    for layout in ("pq", "ivf"):
+        mapped = JPQFaissSearcher(converted / layout, plain.query_encoder, mmap=True)
+        assert [d for d, _ in pairs(mapped.search("bace dife", 20))] == [
+            d for d, _ in pairs(plain.search("bace dife", 20))
+        ]
+    with pytest.raises(JPQError, match="layout fastscan, which Faiss cannot memory-map"):
+        JPQFaissSearcher(converted / "fastscan", mmap=True)
+    few = JPQFaissSearcher(converted / "ivf-fastscan", nprobe=1)
+    assert 0 < len(few.search("bace dife", 300)) < 300
+    with pytest.raises(JPQError, match="no lists"):
+        JPQFaissSearcher(converted / "pq", nprobe=1)
 
 
 def test_another_encoder_may_be_given(tiny):

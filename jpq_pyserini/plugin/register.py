@@ -99,6 +99,8 @@ def _wrap_searcher(searcher_class) -> None:
             index, docids = plain_load(self, index_dir)
         else:
             index, docids = _load_checked(functools.partial(plain_load, self), index_dir)
+            if self.faiss_device == "cpu":
+                index = _made_exact(index, docids, always=ours is not None)
         if ours is not None and ours is self.query_encoder and ours.dimension != index.d:
             raise JPQError(
                 f"the query encoder {ours.encoder_dir} gives {ours.dimension} dimensions but {index_dir}/index has "
@@ -131,6 +133,18 @@ def _load_checked(load, index_dir):
             f"{index_dir}/docid has {len(docids):,} lines but {index_dir}/index has {index.ntotal:,} vectors: {remedy}"
         )
     return index, docids
+
+
+def _made_exact(index, docids, always):
+    """Put exact scores in trec_eval's order before ``index``, and feedback vectors, which Faiss lacks for ivf-fastscan.
+
+    With another encoder than ours only where Faiss itself rounds: the rest stays as Pyserini made it.
+    """
+    from jpq_pyserini import layouts
+    from jpq_pyserini.exact import ExactIndex
+
+    layout = layouts.layout_of(index)
+    return ExactIndex(index, docids) if layout.endswith("fastscan") or (always and layout != "flat") else index
 
 
 def _our_encoder(encoder):

@@ -1,0 +1,175 @@
+"""The race itself: start the systems, let them answer in turns, collect seconds, memory and effectiveness."""
+
+import importlib.util
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jpq_pyserini.eval.measures import evaluate, mean
+from jpq_pyserini.eval.systems import SYSTEMS, Data
+from jpq_pyserini.eval.workers import Worker
+
+from jpq_pyserini.errors import JPQError
+
+_MEASURES = ("RR@10", "R@100")
+
+
+def _setting(default, text: str, shown: str | None = None):
+    return field(default=default, metadata={"help": f"{text} (default: {shown or default})"})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a race; the command line is made from these fields."""
+
+    hits: int = _setting(100, "k")
+    queries: int = _setting(256, "queries that are timed, in turn; real queries beyond them only count as judged")
+    rounds: int = _setting(7, "rounds in which every system answers some queries")
+    queries_a_round: int = _setting(8, "queries one by one in a round; batches are one a round")
+    batch: int = _setting(64, "size of a batch")
+    threads: int = _setting(os.cpu_count() or 1, "threads, besides one", "all")
+    memory_limit: float = _setting(8.0, "GB of memory a system may need; larger ones are left out")
+    sweep: bool = _setting(True, "try several values of nprobe, efSearch …, where there are qrels")
+    seed: int = _setting(42, "seed of everything random")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One system with its data.
+
+    Attributes:
+        name, title: what results call it.
+        system: key of ``SYSTEMS``.
+        data: what it is built from.
+        queries: (Q, D) float32, all of them.
+        docids: external ids by row; only for effectiveness.
+    """
+
+    name: str
+    title: str
+    system: str
+    data: Data
+    queries: np.ndarray
+    docids: Sequence[str] | None = None
+
+
+def race(
+    entries: Sequence[Entry],
+    settings: Settings,
+    note: Callable[[str], None] = lambda line: None,
+    *,
+    qrels: Mapping | None = None,
+    qids: Sequence[str] = (),
+) -> dict:
+    """Race the entries.
+
+    Args:
+        entries: what takes part.
+        settings: how.
+        note: called with a line about each step.
+        qrels, qids: judgements, and the query ids in the order of the entries' queries.
+
+    Returns:
+        ``{"points": [...], "left_out": {title: reason}}``. A point has name, title, setting, bytes_per_document,
+        memory_bytes, build_seconds, effectiveness and times: ``{"batch 1, threads 1": {median_ms, p95_ms, qps}, …}``.
+    """
+    workers, left_out = {}, {}
+    for entry in entries:
+        reason = _why_not(entry, settings)
+        if reason is None:
+            note(f"building {entry.title} ({entry.data.count:,} documents)")
+            try:
+                workers[entry.name] = Worker(entry.system, entry.data, entry.queries)
+            except JPQError as error:
+                reason = str(error)
+        if reason is not None:
+            left_out[entry.title] = reason
+            note(f"left out: {entry.title}: {reason}")
+    try:
+        points = []
+        for entry in entries:
+            if entry.name in workers:
+                points += _points(entry, workers[entry.name], settings, qrels, qids, note)
+        _take_times(points, workers, settings, note)
+    finally:
+        for worker in workers.values():
+            worker.close()
+    for point in points:
+        point["times"] = {name: summary(seconds) for name, seconds in point["times"].items()}
+    return {"points": points, "left_out": left_out}
+
+
+def summary(seconds: Sequence[float]) -> dict[str, float]:
+    """Return median and 95th percentile in milliseconds a query, and queries a second at the median."""
+    median = float(np.median(seconds))
+    p95 = float(np.percentile(seconds, 95))
+    return {"median_ms": 1e3 * median, "p95_ms": 1e3 * p95, "qps": 1 / median, "samples": len(seconds)}
+
+
+def _why_not(entry: Entry, settings: Settings) -> str | None:
+    system = SYSTEMS[entry.system]
+    if importlib.util.find_spec(system.module) is None:
+        return f"not installed (pip install {system.module})"
+    gigabytes = system.memory(entry.data.count, entry.data.dimension, entry.data.bytes) / 1e9
+    if gigabytes > settings.memory_limit:
+        return f"would need about {gigabytes:.0f} GB of memory (--memory-limit {settings.memory_limit:g})"
+    return None
+
+
+def _points(entry: Entry, worker: Worker, settings: Settings, qrels, qids, note) -> list[dict]:
+    """Return a point for each value of the system's setting; one for systems that have none, and without qrels."""
+    setting, values = SYSTEMS[entry.system].setting or (None, (None,))
+    if qrels is None or not settings.sweep:
+        values = (None,)
+    points = []
+    for value in values:
+        if value is not None:
+            try:
+                worker.ask("set", value)
+            except JPQError as error:
+                if "must be from 1 to" in str(error):  # more probes than lists
+                    continue
+                raise
+        worker.ask("time", 1, 1, settings.hits, 2)  # warm up
+        point = {
+            "name": entry.name,
+            "title": entry.title,
+            "setting": "" if value is None else f"{setting} {value}",
+            "value": value,
+            "documents": entry.data.count,
+            "bytes_per_document": worker.facts["bytes"] / entry.data.count,
+            "build_seconds": worker.facts["build_seconds"],
+            "effectiveness": {},
+            "times": {},
+        }
+        if qrels is not None:
+            point["effectiveness"] = _effectiveness(worker.ask("rows", max(100, settings.hits)), entry, qrels, qids)
+            note(f"{entry.title} {point['setting']}: {point['effectiveness']}")
+        point["memory_bytes"] = worker.ask("memory")
+        points.append(point)
+    return points
+
+
+def _effectiveness(rows: np.ndarray, entry: Entry, qrels, qids) -> dict[str, float]:
+    run = {
+        qid: {entry.docids[row]: float(-rank) for rank, row in enumerate(found) if row >= 0}
+        for qid, found in zip(qids, rows.tolist(), strict=True)
+    }
+    values = evaluate(run, {qid: qrels[qid] for qid in qids}, _MEASURES)  # of the queries that were asked
+    return {measure: round(mean(values[measure]), 4) for measure in _MEASURES}
+
+
+def _take_times(points: list[dict], workers: dict[str, Worker], settings: Settings, note) -> None:
+    modes = [(batch, threads) for threads in sorted({1, settings.threads}) for batch in sorted({1, settings.batch})]
+    for number in range(settings.rounds):
+        note(f"round {number + 1} of {settings.rounds}")
+        for batch, threads in modes:
+            for point in points:
+                worker = workers[point["name"]]
+                if point["value"] is not None:
+                    worker.ask("set", point["value"])
+                repeat = settings.queries_a_round if batch == 1 else 1
+                name = f"batch {batch}, threads {threads}"
+                seconds = worker.ask("time", batch, threads, settings.hits, repeat)
+                point["times"].setdefault(name, []).extend(seconds)

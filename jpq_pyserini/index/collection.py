@@ -1,0 +1,199 @@
+"""JPQIndex: codes, codec and docids of a collection."""
+
+import errno
+import functools
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from jpq_pyserini import layouts
+from jpq_pyserini.codec import ProductQuantizer
+from jpq_pyserini.errors import JPQError
+from jpq_pyserini.flat import FlatFolder, read_docids
+from jpq_pyserini.index.record import FLAT_LAYOUT, IndexRecord, check_parts, query_encoder_path, write_record
+from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD
+from jpq_pyserini.storage import new_directory
+
+
+class JPQIndex:
+    """Codes, codec and docids of a collection, in memory; :meth:`open` and :meth:`save` tie it to a directory.
+
+    Attributes:
+        codec: the :class:`~jpq_pyserini.codec.ProductQuantizer`.
+        codes: (N, M) uint8; of an opened index, read out of the Faiss index when first asked for.
+        docids: N external ids, in row order.
+        coarse: the :class:`~jpq_pyserini.layouts.Coarse` centroids of the layouts with inverted lists, else None.
+        record: the :class:`IndexRecord`.
+        path: the directory it was opened from, or None.
+    """
+
+    def __init__(
+        self,
+        codec: ProductQuantizer,
+        codes: np.ndarray,
+        docids: list[str],
+        *,
+        layout: str = "pq",
+        coarse: layouts.Coarse | None = None,
+        encoder: dict | None = None,
+        training: dict | None = None,
+    ):
+        if codes.shape != (len(docids), codec.m) or codes.dtype != np.uint8:
+            raise JPQError(
+                f"codes of shape {codes.shape} and type {codes.dtype} do not fit {len(docids):,} docids "
+                f"and {codec.m} sub-vectors"
+            )
+        layouts.check_layout(layout, codec.nbits)
+        self.codec, self.codes, self.docids, self.coarse, self.path = codec, codes, docids, coarse, None
+        self.record = IndexRecord(
+            codec.dimension,
+            codec.m,
+            codec.nbits,
+            len(docids),
+            layout=layout,
+            lists=_lists_note(coarse),
+            encoder=encoder or {},
+            training=training or {},
+        )
+
+    def __len__(self) -> int:
+        return len(self.docids)
+
+    @functools.cached_property
+    def codes(self) -> np.ndarray:
+        return layouts.codes_of(self.faiss_index)
+
+    @functools.cached_property
+    def faiss_index(self) -> faiss.Index:
+        """The Faiss index of this collection; takes unrotated queries (B, D)."""
+        return layouts.build(self.codec, self.codes, self.record.layout, self.coarse)
+
+    @property
+    def query_encoder_path(self) -> Path:
+        """Where the trained query encoder is; :class:`JPQError` if the index was never saved or has none."""
+        return query_encoder_path(self.path)
+
+    @classmethod
+    def open(cls, directory: str | os.PathLike) -> "JPQIndex":
+        """Open an index directory and check that its parts belong together.
+
+        Raises:
+            JPQError: a file is missing, empty, truncated or damaged, or the counts, dimensions or layouts differ.
+        """
+        directory = Path(directory)
+        record = IndexRecord.read(directory)
+        if record.layout == FLAT_LAYOUT:
+            raise JPQError(f"{directory} is an uncompressed index, without codes: search it with JPQFaissSearcher")
+        codec = ProductQuantizer.load(directory / CODEC)
+        docids = read_docids(directory / DOCID)
+        index = layouts.read(directory / INDEX)
+        check_parts(directory, record, index, len(docids))
+        if (codec.dimension, codec.m, codec.nbits) != (record.dimension, record.m, record.nbits):
+            raise JPQError(
+                f"{directory}: {CODEC} has D={codec.dimension} M={codec.m} nbits={codec.nbits}, {RECORD} says "
+                f"D={record.dimension} M={record.m} nbits={record.nbits}: copy both from one index directory"
+            )
+        opened = object.__new__(cls)
+        opened.codec, opened.docids, opened.record, opened.path = codec, docids, record, directory
+        opened.coarse = layouts.coarse_of(index)
+        opened.faiss_index = index
+        return opened
+
+    def convert(
+        self,
+        layout: str,
+        *,
+        nlist: int | None = None,
+        nprobe: int | None = None,
+        embeddings: np.ndarray | None = None,
+        seed: int = 42,
+        progress: bool = False,
+    ) -> "JPQIndex":
+        """Return the same collection in another layout: same codes, codec, docids and encoder.
+
+        Args:
+            layout: one of :data:`jpq_pyserini.layouts.LAYOUTS`.
+            nlist, nprobe, embeddings, seed: see :func:`jpq_pyserini.layouts.train_coarse`. The lists that this index
+                has already are kept unless ``nlist`` or ``embeddings`` is given.
+            progress: show a bar while documents are assigned to lists.
+
+        Raises:
+            JPQError: the layout is unknown, cannot hold these codes, or takes no such setting.
+        """
+        layouts.check_layout(layout, self.codec.nbits)
+        coarse = None
+        if layout.startswith("ivf"):
+            if self.coarse is not None and nlist is None and embeddings is None:
+                coarse = replace(self.coarse, nprobe=nprobe or self.coarse.nprobe, note=self.record.lists)
+            else:
+                coarse = layouts.train_coarse(self.codec, self.codes, nlist, nprobe, embeddings, seed)
+        elif nlist or nprobe or embeddings is not None:
+            raise JPQError(f"the layout {layout} has no inverted lists: leave nlist, nprobe and embeddings out")
+        converted = JPQIndex(
+            self.codec,
+            self.codes,
+            self.docids,
+            layout=layout,
+            coarse=coarse,
+            encoder=self.record.encoder,
+            training=self.record.training,
+        )
+        converted.faiss_index = layouts.build(self.codec, self.codes, layout, coarse, progress)
+        return converted
+
+    def save(self, directory: str | os.PathLike, write_query_encoder: Callable[[Path], None] | None = None) -> Path:
+        """Write the index directory; it appears whole or not at all.
+
+        Args:
+            directory: must not exist, or be empty.
+            write_query_encoder: called with the path of the folder to write the query encoder to.
+
+        Raises:
+            JPQError: ``directory`` exists.
+            OSError: the disk is full, or not writable; nothing is left behind.
+        """
+        with new_directory(directory) as partial:
+            try:
+                faiss.write_index(self.faiss_index, str(partial / INDEX))
+            except RuntimeError as error:  # what Faiss raises when the disk is full
+                raise OSError(_last_errno(error), "could not write the Faiss index", str(directory)) from error
+            with open(partial / DOCID, "w", encoding="utf-8") as file:
+                file.writelines(f"{docid}\n" for docid in self.docids)
+            self.codec.save(partial / CODEC)
+            if write_query_encoder is not None:
+                write_query_encoder(partial / QUERY_ENCODER)
+            write_record(partial, replace(self.record, count=len(self)))
+        self.path = Path(directory)
+        return self.path
+
+
+def save_flat_index(
+    flat: FlatFolder, directory: str | os.PathLike, write_query_encoder: Callable[[Path], None], **record
+) -> Path:
+    """Write an uncompressed index directory: a flat folder with a query encoder trained for it (ADORE).
+
+    Args:
+        flat: copied as it is.
+        directory, write_query_encoder: as in :meth:`JPQIndex.save`.
+        record: ``encoder`` and ``training`` of the :class:`IndexRecord`.
+    """
+    N, D = flat.embeddings.shape
+    with new_directory(directory) as partial:
+        shutil.copyfile(flat.path / INDEX, partial / INDEX)
+        shutil.copyfile(flat.path / DOCID, partial / DOCID)
+        write_query_encoder(partial / QUERY_ENCODER)
+        write_record(partial, IndexRecord(D, m=D, nbits=32, count=N, layout=FLAT_LAYOUT, **record))
+    return Path(directory)
+
+
+def _lists_note(coarse: layouts.Coarse | None) -> dict:
+    return {} if coarse is None else {**coarse.note, "nlist": len(coarse.centroids), "nprobe": coarse.nprobe}
+
+
+def _last_errno(error: RuntimeError) -> int:
+    return errno.ENOSPC if "No space left" in str(error) or "write error" in str(error) else errno.EIO

@@ -1,0 +1,67 @@
+"""``index describe``: what an index directory holds, from its record and the sizes of its files."""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index.record import IndexRecord
+from jpq_pyserini.names import RECORD
+from jpq_pyserini.storage import sha256_of
+
+
+def add_parser(commands) -> argparse.ArgumentParser:
+    """Add the sub-command to ``commands`` (what ``add_subparsers`` returned); returns its parser."""
+    parser = commands.add_parser(
+        "describe", help="say what an index directory holds", description="Say what a JPQ index directory holds."
+    )
+    parser.add_argument("--index", required=True, metavar="DIR", help="JPQ index directory")
+    parser.add_argument("--verify", action="store_true", help="compare every file with its recorded SHA-256")
+    parser.add_argument("--json", action="store_true", help="print all that is recorded, as JSON")
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the description."""
+    record = IndexRecord.read(args.index)
+    if args.verify:
+        verify(Path(args.index), record)
+    print(json.dumps(asdict(record), indent=2) if args.json else "\n".join(_lines(Path(args.index), record)))
+
+
+def verify(directory: Path, record: IndexRecord) -> None:
+    """Raise :class:`JPQError` unless every recorded file is there with its recorded SHA-256."""
+    for name, digest in record.sha256.items():
+        path = directory / name
+        if not path.is_file():
+            raise JPQError(f"{path} is missing, {RECORD} lists it: copy the directory again")
+        if sha256_of(path) != digest:
+            raise JPQError(f"{path} is not the file that was written (its SHA-256 differs): copy the directory again")
+
+
+def _lines(directory: Path, record: IndexRecord) -> list[str]:
+    flat = 4 * record.dimension
+    a_document = (record.m * record.nbits + 7) // 8
+    lines = [
+        f"index      {directory}",
+        f"documents  {record.count:,}, dimension {record.dimension}",
+        f"codes      M={record.m}, {record.nbits} bits: {a_document} bytes a document, {flat / a_document:.0f}x less "
+        "than flat",
+        f"layout     {record.layout}",
+    ]
+    if record.lists:
+        lines.append("lists      " + ", ".join(f"{name} {value}" for name, value in record.lists.items()))
+    if record.encoder:
+        lines.append(f"encoder    {record.encoder.get('name_or_path')}")
+    if record.training:
+        points = {point["step"]: point.get("rr@10") for point in record.training.get("curve", [])}
+        best = record.training.get("best_step")
+        score = f", RR@10 {points[best]:.4f} on dev" if points.get(best) is not None else ""
+        lines.append(f"training   {record.training.get('steps')} steps, step {best} kept{score}")
+    sizes = {name: (directory / name).stat().st_size for name in record.sha256 if (directory / name).is_file()}
+    for name, size in sizes.items():
+        if "/" not in name:
+            lines.append(f"file       {name}, {size:,} bytes")
+    lines.append(f"in all     {sum(sizes.values()):,} bytes")
+    return lines
