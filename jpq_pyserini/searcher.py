@@ -8,6 +8,8 @@ from jpq_pyserini.encoder import JPQQueryEncoder  # first: it starts the plug-in
 from jpq_pyserini.flat import read_docids
 from jpq_pyserini.index import IndexRecord, check_parts
 from jpq_pyserini.names import DOCID, INDEX
+from jpq_pyserini.prebuilt import fetch, find
+from jpq_pyserini.prebuilt.adopt import texts_of
 
 from pyserini.encode import QueryEncoder  # isort: skip
 from pyserini.search.faiss import FaissSearcher  # isort: skip
@@ -48,6 +50,28 @@ class JPQFaissSearcher(FaissSearcher):
         super().__init__(
             str(index_dir), query_encoder, normalize_distances=normalize_distances, faiss_device=faiss_device
         )
+
+    @classmethod
+    def from_prebuilt_index(
+        cls,
+        prebuilt_index_name: str,
+        query_encoder: QueryEncoder | str | None = None,
+        normalize_distances: bool = False,
+        faiss_device: str = "cpu",
+        device: str = "cpu",
+    ) -> "JPQFaissSearcher":
+        """Search a prebuilt JPQ index by name; it is downloaded if necessary.
+
+        Args:
+            prebuilt_index_name: As ``python -m jpq_pyserini.prebuilt list`` shows it.
+
+        Raises:
+            JPQError: No catalogue has the name (near matches are shown), or the download failed.
+        """
+        entry = find(prebuilt_index_name)
+        searcher = cls(fetch(prebuilt_index_name), query_encoder, normalize_distances, faiss_device, device)
+        searcher.ssearcher = texts_of(entry)
+        return searcher
 
     def load_index(self, index_dir: str):
         """Load the Faiss index and the docids and check them against the record; returns both."""
