@@ -69,6 +69,8 @@ def unpack(archive: Path, directory: Path, *, strip_top: bool = False) -> None:
                 if free < 0:
                     raise JPQError(f"{archive.name} holds more than there is space in {directory.parent}: free some")
                 _extract(tar, member, directory.joinpath(*parts[1:] if strip_top else parts))
+            while tar.fileobj.read(1 << 20):  # the compressed stream ends with its checksum
+                pass
     except (FileExistsError, NotADirectoryError) as error:
         raise JPQError(f"{archive.name} holds {error.filename!r} twice: do not use this archive") from error
     except _DAMAGED as error:

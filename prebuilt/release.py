@@ -96,7 +96,7 @@ def import_release(
             "assignment_centroids": "of the document encoder" if has_own_centroids(documents) else "not published",
         }
     }
-    made = JPQIndex(codec, codes, ids, encoder=_encoder_record(documents), training=record)
+    made = JPQIndex(codec, codes, ids, encoder=_encoder_record(documents, document_model), training=record)
 
     def write_encoders(folder: Path) -> None:
         save_text_encoder(query_model, folder)
@@ -123,14 +123,14 @@ def _codec_of_towers(queries: ReleasedEncoder, documents: ReleasedEncoder) -> Pr
     return ProductQuantizer(queries.centroids, documents.centroids, queries.rotation)
 
 
-def _encoder_record(documents: ReleasedEncoder | None) -> dict:
+def _encoder_record(documents: ReleasedEncoder | None, model) -> dict:
     if not has_own_centroids(documents):
         return {}  # without the centroids that OPQ left, a new document cannot be coded as the old ones were
     return {
         "name_or_path": DOCUMENT_ENCODER,  # in the index directory
         "pooling": None,
         "l2_norm": False,
-        "max_length": MAX_LENGTH,
+        "max_length": model.max_seq_length,
         "prompt": None,
     }
 

@@ -99,20 +99,22 @@ def to_text_encoder(
     Raises:
         JPQError: the weights do not fit ``config.json``, or the tokenizer cannot be loaded.
     """
+    import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Dense, LayerNorm, Pooling, Transformer
-    from torch import nn
     from transformers import RobertaConfig, RobertaModel
 
     config = RobertaConfig(**{key: value for key, value in encoder.config.items() if not key.startswith("MCQ_")})
     config.architectures = ["RobertaModel"]
-    model = RobertaModel(config, add_pooling_layer=False)
+    model = RobertaModel(config)
     body = {name.removeprefix("roberta."): tensor for name, tensor in encoder.weights.items() if name not in _HEAD}
+    # Not used, but whoever loads the folder would miss it and fill it with random numbers.
+    body |= {f"pooler.{name}": torch.zeros_like(tensor) for name, tensor in model.pooler.state_dict().items()}
     own = encoder.path / "vocab.json"
     fast = old_tokenizer(tokenizer or (encoder.path if own.is_file() else TOKENIZER))
     try:
         model.load_state_dict(body)
-        dense = Dense(config.hidden_size, encoder.dimension, activation_function=nn.Identity())
+        dense = Dense(config.hidden_size, encoder.dimension, activation_function=torch.nn.Identity())
         dense.linear.load_state_dict({part: encoder.weights[f"embeddingHead.{part}"] for part in ("weight", "bias")})
         norm = LayerNorm(encoder.dimension)
         norm.norm.load_state_dict({part: encoder.weights[f"norm.{part}"] for part in ("weight", "bias")})
@@ -121,9 +123,9 @@ def to_text_encoder(
         raise JPQError(
             f"{encoder.path}: the weights do not fit config.json ({reason}): unpack the archive again"
         ) from error
-    if len(fast) > config.vocab_size:
+    if len(fast) != config.vocab_size:
         raise JPQError(
-            f"the tokenizer has {len(fast):,} tokens, the encoder in {encoder.path} only {config.vocab_size:,}: "
+            f"the tokenizer has {len(fast):,} tokens, the encoder in {encoder.path} {config.vocab_size:,}: "
             f"give the tokenizer that it was trained with ({TOKENIZER})"
         )
     with tempfile.TemporaryDirectory() as folder:
@@ -147,23 +149,47 @@ def old_tokenizer(name_or_path: str | Path) -> "PreTrainedTokenizerFast":
     Raises:
         JPQError: there is no such tokenizer, here or in the offline cache, or it is no byte-level BPE.
     """
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+    from transformers.tokenization_utils_base import AddedToken
 
     remedy = f"give --tokenizer FOLDER with vocab.json and merges.txt of {TOKENIZER}"
     try:
-        plain = AutoTokenizer.from_pretrained(str(name_or_path))
-        backend = Tokenizer.from_str(plain.backend_tokenizer.to_str())
-    except Exception as error:  # a dozen kinds of errors below
+        backend = Tokenizer(models.BPE.from_file(*_vocabulary_files(str(name_or_path))))
+    except Exception as error:  # a dozen kinds of errors below, of the hub and of the files
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise JPQError(f"cannot load the tokenizer {str(name_or_path)!r} ({reason}): {remedy}") from error
-    if not isinstance(backend.model, models.BPE):
-        raise JPQError(f"the tokenizer {str(name_or_path)!r} is no byte-level BPE: {remedy}")
+    start, end = backend.token_to_id("<s>"), backend.token_to_id("</s>")
+    if None in (start, end):
+        raise JPQError(f"the tokenizer {str(name_or_path)!r} has no <s> and </s>, so it is no RoBERTa's: {remedy}")
     backend.normalizer = normalizers.Sequence([normalizers.Strip(left=False, right=True), normalizers.Lowercase()])
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    names = ("bos_token", "eos_token", "cls_token", "sep_token", "pad_token", "unk_token", "mask_token")
-    special = {name: getattr(plain, name) for name in names}
-    return PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=MAX_LENGTH, **special)
+    backend.decoder = decoders.ByteLevel()
+    backend.post_processor = processors.RobertaProcessing(("</s>", end), ("<s>", start))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        model_max_length=MAX_LENGTH,
+        bos_token="<s>",
+        cls_token="<s>",
+        eos_token="</s>",
+        sep_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        mask_token=AddedToken("<mask>", lstrip=True),
+    )
+
+
+def _vocabulary_files(name_or_path: str) -> list[str]:
+    """Return vocab.json and merges.txt of a folder or of a model on the Hub, whose cache serves offline.
+
+    The tokenizer classes of Transformers are not asked: where the files are missing, they make up five tokens.
+    """
+    from huggingface_hub import hf_hub_download
+
+    names = ("vocab.json", "merges.txt")
+    if Path(name_or_path).is_dir():
+        return [str(Path(name_or_path, name)) for name in names]
+    return [hf_hub_download(name_or_path, name) for name in names]
 
 
 def _read_weights(path: Path) -> dict:

@@ -50,7 +50,7 @@ def read_index(
         raise JPQError(
             f"{path}: the ids are not 0 to {count - 1:,}, so rows of the collection are unknown: fetch it again"
         )
-    packed = faiss.rev_swig_ptr(ivf.invlists.get_codes(0), count * ivf.code_size).reshape(count, -1)
+    packed = faiss.rev_swig_ptr(ivf.invlists.get_codes(0), count * ivf.code_size).reshape(count, ivf.code_size)
     if pq.nbits != 8:
         raise JPQError(f"{path} has {pq.nbits} bits a code, the authors' have 8: name an index file of their release")
     if rotation is None and queries is not None:
