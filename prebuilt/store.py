@@ -108,6 +108,8 @@ def verify_directory(directory: str | os.PathLike) -> list[str]:
     record = IndexRecord.read(directory)
     damaged = []
     for name, digest in record.sha256.items():
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise JPQError(f"{directory}: its record names the file {name!r} outside of it: do not use this index")
         path = Path(directory, name)
         if not path.is_file() or sha256_of(path) != digest:
             damaged.append(name)
