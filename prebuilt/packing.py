@@ -48,20 +48,20 @@ def pack(
     directory = Path(directory)
     record = IndexRecord.read(directory)
     name = name or directory.resolve().name
-    description = description or f"JPQ index of {record.count:,} documents, M={record.m}, {record.nbits} bits a code."
     if damaged := verify_directory(directory):
         raise JPQError(f"{directory}: {', '.join(damaged)} is missing or was changed after the index was saved")
     if not any(file.startswith(f"{QUERY_ENCODER}/") for file in record.sha256):
         raise JPQError(
             f"{directory} has no {QUERY_ENCODER}, so nobody could search it by name: train or import it anew"
         )
-    version = hashlib.sha256((directory / RECORD).read_bytes()).hexdigest()[:6]
-    stem = f"{name}.{version}"
+    stem = f"{name}.{hashlib.sha256((directory / RECORD).read_bytes()).hexdigest()[:6]}"
+    where = [url + f"{stem}.tar.gz" if url.endswith("/") else url for url in urls] or [f"{stem}.tar.gz"]
     values = {
-        "description": description,
+        "description": description
+        or f"JPQ index of {record.count:,} documents, M={record.m}, {record.nbits} bits a code.",
         "filename": f"{stem}.tar.gz",
         "readme": f"{stem}.README.md",
-        "urls": [url + f"{stem}.tar.gz" if url.endswith("/") else url for url in urls] or [f"{stem}.tar.gz"],
+        "urls": where,
         "documents": record.count,
         "texts": texts,
         "jpq": _jpq(record),
@@ -71,10 +71,19 @@ def pack(
         archive = partial / draft.filename
         write_archive(directory, [*record.sha256, RECORD], archive, stem)
         entry = replace(draft, size=archive.stat().st_size, **digests_of(archive, ("md5", "sha256")))
-        catalogue = {name: entry.to_json() | {"urls": values["urls"]}}
+        catalogue = {name: entry.to_json() | {"urls": where}}
         (partial / f"{name}.json").write_text(json.dumps(catalogue, indent=2) + "\n", encoding="utf-8")
         (partial / entry.readme).write_text(readme.of_directory(entry, record), encoding="utf-8")
     return entry
+
+
+def _check(directory: Path, record: IndexRecord) -> None:
+    if damaged := verify_directory(directory):
+        raise JPQError(f"{directory}: {', '.join(damaged)} is missing or was changed after the index was saved")
+    if not any(file.startswith(f"{QUERY_ENCODER}/") for file in record.sha256):
+        raise JPQError(
+            f"{directory} has no {QUERY_ENCODER}, so nobody could search it by name: train or import it anew"
+        )
 
 
 def _jpq(record: IndexRecord) -> dict:

@@ -50,8 +50,8 @@ def import_release(
 ) -> Path:
     """Write an index directory from files of the release.
 
-    With ``index``: their codes and centroids, with a query encoder. Without: the zero-shot use, where ``collection`` is
-    encoded with ``document_encoder`` and coded with *its* centroids, and scored with those of ``encoder``.
+    With ``index``: their codes and centroids, with a query encoder. Without, zero-shot: ``collection`` is encoded with
+    ``document_encoder``, coded with *its* centroids and scored with those of ``encoder``.
 
     Args:
         encoder: folder of the query encoder; a dual encoder's query side for zero-shot use.
@@ -70,13 +70,13 @@ def import_release(
         JPQError: a file is missing, damaged or another model's, or the parts do not fit together.
     """
     refuse_existing(output)
-    queries = read_encoder(encoder)
-    documents = None if document_encoder is None else read_encoder(document_encoder)
-    if index is None and (documents is None or collection is None):
-        missing = "--document-encoder" if documents is None else "--collection"
+    if index is None and None in (document_encoder, collection):
+        missing = "--document-encoder" if document_encoder is None else "--collection"
         raise JPQError(
             f"{missing} is missing: without --index a collection is encoded, which needs both, or give --index"
         )
+    queries = read_encoder(encoder)
+    documents = None if document_encoder is None else read_encoder(document_encoder)
     length = max_query_length or (MAX_LENGTH if index is None else MAX_QUERY_LENGTH)
     query_model = to_text_encoder(queries, tokenizer, length)
     document_model = None if documents is None else to_text_encoder(documents, tokenizer, MAX_LENGTH)
@@ -87,15 +87,7 @@ def import_release(
         codec = _codec_of_towers(queries, documents)
         ids, codes = _encode(collection, document_model, codec, progress)
         ids = ids if docids is None else _docids(len(codes), docids, None)
-    record = {
-        "imported_from": {
-            "release": "https://github.com/jingtaozhan/JPQ",
-            "index": None if index is None else {"file": Path(index).name, "sha256": sha256_of(index)},
-            "encoder": queries.path.name,
-            "document_encoder": None if documents is None else documents.path.name,
-            "assignment_centroids": "of the document encoder" if has_own_centroids(documents) else "not published",
-        }
-    }
+    record = _history(index, queries, documents)
     made = JPQIndex(codec, codes, ids, encoder=_encoder_record(documents, document_model), training=record)
 
     def write_encoders(folder: Path) -> None:
@@ -104,6 +96,18 @@ def import_release(
             document_model.save(str(folder.parent / DOCUMENT_ENCODER), create_model_card=False)
 
     return made.save(output, write_encoders)
+
+
+def _history(index, queries: ReleasedEncoder, documents: ReleasedEncoder | None) -> dict:
+    return {
+        "imported_from": {
+            "release": "https://github.com/jingtaozhan/JPQ",
+            "index": None if index is None else {"file": Path(index).name, "sha256": sha256_of(index)},
+            "encoder": queries.path.name,
+            "document_encoder": None if documents is None else documents.path.name,
+            "assignment_centroids": "of the document encoder" if has_own_centroids(documents) else "not published",
+        }
+    }
 
 
 def _codec_of_towers(queries: ReleasedEncoder, documents: ReleasedEncoder) -> ProductQuantizer:

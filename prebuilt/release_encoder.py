@@ -110,8 +110,7 @@ def to_text_encoder(
     body = {name.removeprefix("roberta."): tensor for name, tensor in encoder.weights.items() if name not in _HEAD}
     # Not used, but whoever loads the folder would miss it and fill it with random numbers.
     body |= {f"pooler.{name}": torch.zeros_like(tensor) for name, tensor in model.pooler.state_dict().items()}
-    own = encoder.path / "vocab.json"
-    fast = old_tokenizer(tokenizer or (encoder.path if own.is_file() else TOKENIZER))
+    fast = _tokenizer_for(encoder, tokenizer, config.vocab_size)
     try:
         model.load_state_dict(body)
         dense = Dense(config.hidden_size, encoder.dimension, activation_function=torch.nn.Identity())
@@ -123,11 +122,6 @@ def to_text_encoder(
         raise JPQError(
             f"{encoder.path}: the weights do not fit config.json ({reason}): unpack the archive again"
         ) from error
-    if len(fast) != config.vocab_size:
-        raise JPQError(
-            f"the tokenizer has {len(fast):,} tokens, the encoder in {encoder.path} {config.vocab_size:,}: "
-            f"give the tokenizer that it was trained with ({TOKENIZER})"
-        )
     with tempfile.TemporaryDirectory() as folder:
         model.float().save_pretrained(folder)
         fast.save_pretrained(folder)
@@ -136,6 +130,17 @@ def to_text_encoder(
     text_encoder = SentenceTransformer(modules=[transformer, pooling, dense, norm], device="cpu")
     text_encoder.max_seq_length = min(max_length, config.max_position_embeddings - config.pad_token_id - 1)
     return text_encoder.eval()
+
+
+def _tokenizer_for(encoder: ReleasedEncoder, tokenizer, size: int) -> "PreTrainedTokenizerFast":
+    own = encoder.path / "vocab.json"
+    fast = old_tokenizer(tokenizer or (encoder.path if own.is_file() else TOKENIZER))
+    if len(fast) != size:
+        raise JPQError(
+            f"the tokenizer has {len(fast):,} tokens, the encoder in {encoder.path} {size:,}: "
+            f"give the tokenizer that it was trained with ({TOKENIZER})"
+        )
+    return fast
 
 
 def old_tokenizer(name_or_path: str | Path) -> "PreTrainedTokenizerFast":

@@ -39,7 +39,30 @@ def read_index(
             f"{path} is a {type(ivf).__name__}, not an OPQ{{M}},IVF1,PQ{{M}}x8 index for inner product: "
             "name an index file of the authors' release"
         )
+    centroids, codes = _contents(ivf, path)
+    if rotation is None and queries is not None:
+        rotation = queries.rotation
+    if queries is not None and queries.dimension != index.d:
+        raise JPQError(
+            f"{path} has dimension {index.d}, the encoder {queries.path} {queries.dimension}: "
+            "take both from one release"
+        )
+    assignment = centroids
+    if has_own_centroids(documents):
+        if documents.centroids.shape != centroids.shape:
+            raise JPQError(
+                f"{documents.path} has centroids of shape {documents.centroids.shape}, {path} of {centroids.shape}: "
+                "take the index and the encoders with the same M"
+            )
+        assignment = documents.centroids
+    return ProductQuantizer(centroids, assignment, rotation), codes
+
+
+def _contents(ivf: faiss.IndexIVFPQ, path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the centroids (M, K, D/M), with the coarse one added, and the codes (N, M) in the order of the ids."""
     pq, count = ivf.pq, ivf.ntotal
+    if pq.nbits != 8:
+        raise JPQError(f"{path} has {pq.nbits} bits a code, the authors' have 8: name an index file of their release")
     centroids = faiss.vector_to_array(pq.centroids).reshape(pq.M, pq.ksub, pq.dsub)
     coarse = np.zeros((pq.M, 1, pq.dsub), dtype=np.float32)
     if ivf.by_residual:
@@ -51,24 +74,7 @@ def read_index(
             f"{path}: the ids are not 0 to {count - 1:,}, so rows of the collection are unknown: fetch it again"
         )
     packed = faiss.rev_swig_ptr(ivf.invlists.get_codes(0), count * ivf.code_size).reshape(count, ivf.code_size)
-    if pq.nbits != 8:
-        raise JPQError(f"{path} has {pq.nbits} bits a code, the authors' have 8: name an index file of their release")
-    if rotation is None and queries is not None:
-        rotation = queries.rotation
-    if queries is not None and queries.dimension != index.d:
-        raise JPQError(
-            f"{path} has dimension {index.d}, the encoder {queries.path} {queries.dimension}: "
-            "take both from one release"
-        )
-    assignment = centroids + coarse
-    if has_own_centroids(documents):
-        if documents.centroids.shape != centroids.shape:
-            raise JPQError(
-                f"{documents.path} has centroids of shape {documents.centroids.shape}, {path} of {centroids.shape}: "
-                "take the index and the encoders with the same M"
-            )
-        assignment = documents.centroids
-    return ProductQuantizer(centroids + coarse, assignment, rotation), packed[order]
+    return centroids + coarse, packed[order]
 
 
 def has_own_centroids(documents: ReleasedEncoder | None) -> bool:

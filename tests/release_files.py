@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import RobertaConfig, RobertaModel
 
-D = 32
+D, M = 32, 8
 _SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 #: In the order in which they are merged. "Ġ" stands for a space, as in every byte-level vocabulary.
 MERGES = ("Ġ w", "h a", "Ġw ha", "Ġwha t", "i s", "Ġ is", "ha t", "Ġ t", "Ġt he", "h e", "Ġt h", "Ġ a", "Ġ c", "w hat")

@@ -1,26 +1,21 @@
 """The authors' release: files of exactly their layout, imported, give the scores of their formulas."""
 
 import json
-import logging
 import os
 import pickle
-import tarfile
 
 import faiss
 import numpy as np
 import pytest
 import torch
-from faulty_server import faulty_server
-from jpq_pyserini.prebuilt import fetch
 from jpq_pyserini.prebuilt.release import import_release
 from jpq_pyserini.prebuilt.release_encoder import old_tokenizer
-from release_files import D, old_ids, vocabulary, write_encoder, write_index, write_tokenizer
+from release_files import D, M, old_ids, vocabulary, write_encoder
 from tiny import tiny_corpus
 
 from jpq_pyserini import JPQError, JPQIndex
 from jpq_pyserini.text_encoder import embed_queries, load_text_encoder
 
-M = 8
 QUERIES = [
     "What is the  CAT?",
     "what",
@@ -31,29 +26,6 @@ QUERIES = [
     "trailing space \n",
     "  two",
 ]
-
-
-@pytest.fixture(scope="module")
-def release(tmp_path_factory):
-    """A folder with ``index``, ``m8`` (query encoder), ``collection.tsv``, dual encoders ``query`` and ``doc``."""
-    root = tmp_path_factory.mktemp("release")
-    texts, _ = tiny_corpus(300)
-    (root / "collection.tsv").write_text("".join(f"D{7 * i}\t{text}\n" for i, text in enumerate(texts)))
-    documents = write_encoder(root / "star", seed=5)
-    embeddings = documents.embed(texts, 64)
-    write_index(root / f"OPQ{M},IVF1,PQ{M}x8.index", embeddings, M)
-    write_encoder(root / f"m{M}", seed=6)
-    return root
-
-
-@pytest.fixture(scope="module")
-def index_file(release):
-    return release / f"OPQ{M},IVF1,PQ{M}x8.index"
-
-
-@pytest.fixture(scope="module")
-def imported(release, index_file, tmp_path_factory):
-    return import_release(release / f"m{M}", tmp_path_factory.mktemp("imported") / "out", index=index_file)
 
 
 def test_ids_by_hand(imported):
@@ -214,6 +186,7 @@ class Evil:
         return os.mkdir, (str(self.path),)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
@@ -264,58 +237,3 @@ def test_bad_files_end_in_one_line(release, index_file, tmp_path, fault, reason,
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "evil").exists()
-
-
-@pytest.fixture
-def catalogue(release, index_file, tmp_path, monkeypatch):
-    """A server with a release entry ``small`` in a catalogue of ours; yields (server, entry, write)."""
-    with tarfile.open(tmp_path / "m8.tar.gz", "w:gz") as tar:
-        tar.add(release / f"m{M}", arcname=f"m{M}")
-    write_tokenizer(tmp_path / "tokenizer")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setenv("PYSERINI_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("JPQ_PREBUILT", str(tmp_path / "catalogue.json"))
-    with faulty_server() as server:
-        server.files = {"/i": index_file.read_bytes(), "/m8.tar.gz": (tmp_path / "m8.tar.gz").read_bytes()}
-        encoder = {
-            "urls": [f"{server.url}/m8.tar.gz"],
-            "tokenizer": str(tmp_path / "tokenizer"),
-            "max_query_length": 32,
-        }
-        jpq = {"kind": "release", "m": M, "encoder": encoder, "docids": "row"}
-        entry = {"filename": index_file.name, "urls": [f"{server.url}/i"], "md5": None, "documents": 300, "jpq": jpq}
-
-        def write(values):
-            (tmp_path / "catalogue.json").write_text(json.dumps({"small": values}))
-
-        write(entry)
-        yield server, entry, write
-
-
-def test_fetch_imports(catalogue, imported, caplog):
-    caplog.set_level(logging.WARNING)
-    directory = fetch("small", progress=False)
-    assert "nobody published a checksum of small" in caplog.text
-    np.testing.assert_array_equal(JPQIndex.open(directory).codes, JPQIndex.open(imported).codes)
-    names = sorted(path.name for path in directory.parent.iterdir())
-    assert names == [".small.imported.lock", "small.imported"]
-    server = catalogue[0]
-    server.files.clear()
-    assert fetch("small") == directory  # from the cache
-
-
-def test_fetch_that_fails_leaves_nothing(catalogue, tmp_path):
-    server, entry, write = catalogue
-    for change, reason in (
-        ({"documents": 301}, "has N=300, the catalogue says 301"),
-        ({"jpq": entry["jpq"] | {"m": 16}}, "has M=8, the catalogue says 16"),
-        (
-            {"jpq": entry["jpq"] | {"docids": "collection", "collection": "docs.tsv"}},
-            r"fetch small --collection docs\.tsv",
-        ),
-        ({"urls": [f"{server.url}/m8.tar.gz"]}, "which is no such file"),
-    ):
-        write(entry | change)
-        with pytest.raises(JPQError, match=reason):
-            fetch("small", progress=False)
-        assert [path.name for path in (tmp_path / "cache" / "indexes").iterdir()] == [".small.imported.lock"]
