@@ -1,5 +1,7 @@
 """What an index directory's record says, in Markdown: for READMEs of prebuilt indexes and model cards."""
 
+import os
+
 from jpq_pyserini.index import IndexRecord
 
 
@@ -65,8 +67,14 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
+def public_name(encoder: dict) -> str | None:
+    """Return the document encoder's name; of a path, which means nothing on other machines, the last part."""
+    name = encoder.get("name_or_path")
+    return os.path.basename(os.path.normpath(name)) if name and os.path.isabs(name) else name
+
+
 def _encoder(encoder: dict) -> str:
     if not encoder:
         return "not recorded: documents cannot be added"
     details = [f"{key} {encoder[key]}" for key in ("pooling", "max_length") if encoder.get(key)]
-    return f"`{encoder.get('name_or_path')}`" + (f" ({', '.join(details)})" if details else "")
+    return f"`{public_name(encoder)}`" + (f" ({', '.join(details)})" if details else "")

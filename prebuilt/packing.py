@@ -94,6 +94,6 @@ def _jpq(record: IndexRecord) -> dict:
         "nbits": record.nbits,
         "layout": record.layout,
         "codec": "codec.safetensors",
-        "encoder": {"query": QUERY_ENCODER, "document": record.encoder.get("name_or_path")},
+        "encoder": {"query": QUERY_ENCODER, "document": describe.public_name(record.encoder)},
         "expected": describe.scores(record),
     }
