@@ -69,7 +69,7 @@ class JPQFaissSearcher(FaissSearcher):
             JPQError: No catalogue has the name (near matches are shown), or the download failed.
         """
         entry = find(prebuilt_index_name)
-        searcher = cls(fetch(prebuilt_index_name), query_encoder, normalize_distances, faiss_device, device)
+        searcher = cls(fetch(entry), query_encoder, normalize_distances, faiss_device, device)
         searcher.ssearcher = texts_of(entry)
         return searcher
 

@@ -19,11 +19,12 @@ def wrap_util(module) -> None:
 
     @functools.wraps(plain_download)
     def download_prebuilt_index(index_name, force=False, *args, **kwargs):
-        if _ours(index_name) is None:
+        entry = _ours(index_name)
+        if entry is None:
             return plain_download(index_name, force, *args, **kwargs)
         from jpq_pyserini.prebuilt.store import fetch
 
-        return str(fetch(index_name, force=force))
+        return str(fetch(entry, force=force))
 
     @functools.wraps(plain_check)
     def check_downloaded(index_name):
@@ -68,7 +69,7 @@ def wrap_searcher(searcher_class) -> None:
 
         given = signature.bind(cls, prebuilt_index_name, *args, **kwargs).arguments
         options = dict(list(given.items())[2:])
-        searcher = cls(str(fetch(prebuilt_index_name)), **options)
+        searcher = cls(str(fetch(entry)), **options)
         searcher.ssearcher = texts_of(entry)
         return searcher
 

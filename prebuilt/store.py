@@ -30,7 +30,7 @@ def is_downloaded(entry: Entry) -> bool:
 
 
 def fetch(
-    name: str,
+    name: str | Entry,
     *,
     force: bool = False,
     timeout: float = TIMEOUT,
@@ -42,7 +42,7 @@ def fetch(
     """Return the directory of a prebuilt index, downloading it if it is not in the cache.
 
     Args:
-        name: in one of the catalogues.
+        name: in one of the catalogues, or an entry of them.
         force: download again what is there; the old one serves until the new one is complete.
         timeout: seconds without a byte after which a server counts as dead.
         progress: show progress bars, on a terminal.
@@ -52,7 +52,7 @@ def fetch(
         JPQError: the name is unknown, no URL gave the file, or the file is not what it should be. Nothing is left in
             the cache then but what a later download can go on from.
     """
-    entry = find(name)
+    entry = name if isinstance(name, Entry) else find(name)
     target = directory_of(entry)
     if target.is_dir() and not force:
         return target
@@ -60,7 +60,7 @@ def fetch(
         if target.is_dir() and not force:  # another process was faster
             return target
         if not (entry.md5 or entry.sha256):
-            logger.warning("nobody published a checksum of %s: only its size and format can be checked", name)
+            logger.warning("nobody published a checksum of %s: only its size and format can be checked", entry.name)
         if entry.kind == RELEASE:
             from jpq_pyserini.prebuilt.release_fetch import fetch_release
 
