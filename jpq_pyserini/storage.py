@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and how they are told apart."""
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import shutil
@@ -23,22 +24,31 @@ def sha256_of(path: str | os.PathLike) -> str:
 
 
 @contextlib.contextmanager
-def new_directory(target: str | os.PathLike) -> Iterator[Path]:
+def new_directory(target: str | os.PathLike, replace: bool = False) -> Iterator[Path]:
     """Yield a temporary directory beside ``target`` and rename it to ``target`` when the block ends well.
 
     On any exception the temporary directory is removed and ``target`` stays as it was.
 
+    Args:
+        target: the directory to make.
+        replace: it may exist, and its place is taken: on Linux in one step, so that a reader finds the old directory
+            or the new one; elsewhere in two renames. Who has opened the old files goes on reading them.
+
     Raises:
-        JPQError: ``target`` exists (an empty directory is accepted).
+        JPQError: ``target`` exists (an empty directory is accepted) and ``replace`` is False.
     """
-    target = Path(target)
-    refuse_existing(target)
+    target = Path(os.path.realpath(target)) if replace else Path(target)
+    if not replace:
+        refuse_existing(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
     beside.chmod(0o777 & ~_umask())  # mkdtemp makes it private to the user
     try:
         yield beside
         _flush_to_disk(beside)
+        if replace and target.is_dir():
+            _take_the_place(beside, target)
+            return
         if target.is_dir():
             target.rmdir()
         os.rename(beside, target)
@@ -74,6 +84,31 @@ def refuse_existing(target: str | os.PathLike) -> None:
         return
     if target.exists() or target.is_symlink():
         raise JPQError(f"{target} exists already: name another output or remove it first")
+
+
+def _take_the_place(new: Path, target: Path) -> None:
+    """Put ``new`` where ``target`` is, then remove what was there."""
+    if _exchanged(new, target):
+        old = new
+    else:
+        old = new.with_suffix(".old")
+        os.rename(target, old)
+        try:
+            os.rename(new, target)
+        except BaseException:
+            os.rename(old, target)
+            raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchanged(first: Path, second: Path) -> bool:
+    """Let two directories change places in one step; False where the system or the file system cannot."""
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2  # Linux; man 2 renameat2
+    except (OSError, AttributeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return renameat2(here, os.fsencode(first), here, os.fsencode(second), exchange) == 0
 
 
 def _umask() -> int:

@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Sequence
 
 from jpq_pyserini.cli import run_main
-from jpq_pyserini.index import convert, describe
+from jpq_pyserini.index import add, build, convert, describe, merge
 
-_COMMANDS = (describe, convert)
+_COMMANDS = (describe, add, merge, build, convert)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -4,7 +4,7 @@ import errno
 import functools
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from jpq_pyserini import layouts
 from jpq_pyserini.codec import ProductQuantizer
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.flat import FlatFolder, read_docids
+from jpq_pyserini.index import grow
 from jpq_pyserini.index.record import FLAT_LAYOUT, IndexRecord, check_parts, query_encoder_path, write_record
 from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD
 from jpq_pyserini.storage import new_directory
@@ -42,6 +43,7 @@ class JPQIndex:
         coarse: layouts.Coarse | None = None,
         encoder: dict | None = None,
         training: dict | None = None,
+        history: list | None = None,
     ):
         if codes.shape != (len(docids), codec.m) or codes.dtype != np.uint8:
             raise JPQError(
@@ -59,6 +61,7 @@ class JPQIndex:
             lists=_lists_note(coarse),
             encoder=encoder or {},
             training=training or {},
+            history=history or [],
         )
 
     def __len__(self) -> int:
@@ -134,30 +137,110 @@ class JPQIndex:
                 coarse = layouts.train_coarse(self.codec, self.codes, nlist, nprobe, embeddings, seed)
         elif nlist or nprobe or embeddings is not None:
             raise JPQError(f"the layout {layout} has no inverted lists: leave nlist, nprobe and embeddings out")
-        converted = JPQIndex(
+        return self._derived(self.codes, self.docids, layout, coarse, progress=progress)
+
+    def add(
+        self,
+        embeddings: np.ndarray,
+        docids: Sequence[str],
+        *,
+        source: str | None = None,
+        progress: bool = False,
+    ) -> "JPQIndex":
+        """Return the collection with documents added behind the others, whose codes stay as they are.
+
+        Args:
+            embeddings: (n, D) unrotated, of the *document* encoder; a memory map is read a part at a time. They are
+                assigned to the assignment centroids, as the first documents were, and scored with the trained ones.
+            docids: n external ids.
+            source: where they come from, for the history in ``jpq.json``.
+            progress: show a bar while documents are assigned to inverted lists.
+
+        Raises:
+            JPQError: a docid is there already or comes twice, the counts or dimensions do not fit, or an embedding is
+                not finite.
+        """
+        return self.add_codes(grow.encode(self.codec, embeddings, docids), docids, source=source, progress=progress)
+
+    def add_codes(
+        self, codes: np.ndarray, docids: Sequence[str], *, source: str | None = None, progress: bool = False
+    ) -> "JPQIndex":
+        """As :meth:`add`, of documents (n, M) uint8 that :attr:`codec` has encoded already."""
+        grow.check_codes(codes, docids, self.codec)
+        grow.refuse_repeated((self.name, self.docids), (source or "the new documents", docids))
+        return self._derived(
+            np.concatenate([self.codes, codes]),
+            [*self.docids, *docids],
+            lists=layouts.lists_of(self.faiss_index),
+            history=[*self.record.history, grow.event("add", documents=len(docids), source=source)],
+            progress=progress,
+        )
+
+    @classmethod
+    def merge(cls, indexes: "Sequence[JPQIndex]", *, progress: bool = False) -> "JPQIndex":
+        """Join indexes of one codec, in order; nothing is decoded, and documents keep their codes and lists.
+
+        The encoder and the training record are those of the first one; so are the inverted lists, to which documents
+        from other lists are assigned.
+
+        Raises:
+            JPQError: codec, layout, document encoder or query encoder differ, or a docid comes twice.
+        """
+        grow.check_shards(indexes)
+        first = indexes[0]
+        parts = [{"index": index.name, "documents": len(index), "history": index.record.history} for index in indexes]
+        return first._derived(
+            np.concatenate([index.codes for index in indexes]),
+            [docid for index in indexes for docid in index.docids],
+            lists=grow.known_lists(indexes),
+            history=[grow.event("merge", indexes=parts)],
+            progress=progress,
+        )
+
+    @property
+    def name(self) -> str:
+        """The directory's path, for messages."""
+        return str(self.path) if self.path is not None else "an index that was never saved"
+
+    def _derived(self, codes, docids, layout=None, coarse=None, *, lists=None, history=None, progress=False):
+        """Return an index of other rows or layout with everything else as it is here."""
+        layout = layout or self.record.layout
+        if layout.startswith("ivf") and coarse is None:
+            coarse = replace(self.coarse, note=self.record.lists)
+        derived = JPQIndex(
             self.codec,
-            self.codes,
-            self.docids,
+            codes,
+            docids,
             layout=layout,
             coarse=coarse,
             encoder=self.record.encoder,
             training=self.record.training,
+            history=self.record.history if history is None else history,
         )
-        converted.faiss_index = layouts.build(self.codec, self.codes, layout, coarse, progress)
-        return converted
+        derived.faiss_index = layouts.build(self.codec, codes, layout, coarse, progress, lists)
+        return derived
 
-    def save(self, directory: str | os.PathLike, write_query_encoder: Callable[[Path], None] | None = None) -> Path:
+    def save(
+        self,
+        directory: str | os.PathLike,
+        write_query_encoder: Callable[[Path], None] | None = None,
+        *,
+        replace_existing: bool = False,
+    ) -> Path:
         """Write the index directory; it appears whole or not at all.
 
         Args:
             directory: must not exist, or be empty.
             write_query_encoder: called with the path of the folder to write the query encoder to.
+            replace_existing: take the place of an index directory at ``directory``; what is not ours in it is kept.
 
         Raises:
             JPQError: ``directory`` exists.
             OSError: the disk is full, or not writable; nothing is left behind.
         """
-        with new_directory(directory) as partial:
+        with new_directory(directory, replace_existing) as partial:
+            if replace_existing:
+                grow.copy_others(Path(directory), partial)
             try:
                 faiss.write_index(self.faiss_index, str(partial / INDEX))
             except RuntimeError as error:  # what Faiss raises when the disk is full

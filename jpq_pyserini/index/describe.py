@@ -54,14 +54,35 @@ def _lines(directory: Path, record: IndexRecord) -> list[str]:
         lines.append("lists      " + ", ".join(f"{name} {value}" for name, value in record.lists.items()))
     if record.encoder:
         lines.append(f"encoder    {record.encoder.get('name_or_path')}")
-    if record.training:
-        points = {point["step"]: point.get("rr@10") for point in record.training.get("curve", [])}
-        best = record.training.get("best_step")
-        score = f", RR@10 {points[best]:.4f} on dev" if points.get(best) is not None else ""
-        lines.append(f"training   {record.training.get('steps')} steps, step {best} kept{score}")
+    lines += _training_lines(record.training)
+    lines += [f"history    {_told(event)}" for event in record.history]
     sizes = {name: (directory / name).stat().st_size for name in record.sha256 if (directory / name).is_file()}
     for name, size in sizes.items():
         if "/" not in name:
             lines.append(f"file       {name}, {size:,} bytes")
     lines.append(f"in all     {sum(sizes.values()):,} bytes")
     return lines
+
+
+def _training_lines(training: dict) -> list[str]:
+    if "zero_shot_of" in training:
+        origin = training["zero_shot_of"]
+        first = f"training   none here: zero-shot, codec and encoders of {origin.get('index')}"
+        return [first, *(f"           of which: {line[11:]}" for line in _training_lines(origin.get("training") or {}))]
+    if not training:
+        return []
+    points = {point["step"]: point.get("rr@10") for point in training.get("curve", [])}
+    best = training.get("best_step")
+    score = f", RR@10 {points[best]:.4f} on dev" if points.get(best) is not None else ""
+    return [f"training   {training.get('steps')} steps, step {best} kept{score}"]
+
+
+def _told(event: dict) -> str:
+    """Tell an entry of the history in one line."""
+    day = str(event.get("when", ""))[:10]
+    if event.get("event") == "merge":
+        parts = [f"{each.get('documents'):,} of {each.get('index')}" for each in event.get("indexes", [])]
+        return f"{day} merged {', '.join(parts)}"
+    done = {"add": "added", "build": "built from"}.get(event.get("event"), event.get("event"))
+    source = f", {event['source']}" if event.get("source") else ""
+    return f"{day} {done} {event.get('documents', 0):,} documents{source}"

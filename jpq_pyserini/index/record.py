@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -32,7 +32,9 @@ class IndexRecord:
         metric: always ``"inner_product"``.
         encoder: the *document* encoder, needed to add documents: ``name_or_path``, ``pooling``, ``l2_norm``,
             ``max_length``, ``prompt``; empty when unknown.
-        training: settings, data, curve and scores of the training run; empty when there was none.
+        training: settings, data, curve and scores of the training run; ``zero_shot_of`` when it was of another
+            collection; empty when there was none.
+        history: what has been done to the collection since, in order: documents added, indexes merged.
         sha256: file name → hexadecimal digest.
         versions: library name → version, of the libraries that wrote it.
     """
@@ -46,6 +48,7 @@ class IndexRecord:
     metric: str = "inner_product"
     encoder: dict = field(default_factory=dict)
     training: dict = field(default_factory=dict)
+    history: list = field(default_factory=list)
     sha256: dict = field(default_factory=dict)
     versions: dict = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
@@ -61,7 +64,8 @@ class IndexRecord:
                     f"{path} has format version {values['format_version']}, this release reads up to {FORMAT_VERSION}: "
                     "pip install --upgrade jpq_pyserini"
                 )
-            return cls(**values)
+            known = {each.name for each in fields(cls)}  # a later release may write more into the same format
+            return cls(**{name: value for name, value in values.items() if name in known})
         except FileNotFoundError:
             if not Path(directory).is_dir():
                 raise JPQError(f"{directory} is no directory: name a JPQ index directory") from None

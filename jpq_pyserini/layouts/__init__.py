@@ -31,6 +31,7 @@ __all__ = [
     "coarse_of",
     "codes_of",
     "layout_of",
+    "lists_of",
     "packed_codes",
     "quantizer_of",
     "read",
@@ -54,7 +55,12 @@ _MAPPED_FLAGS = {None: 0, "flat": faiss.IO_FLAG_MMAP_IFC, "pq": faiss.IO_FLAG_MM
 
 
 def build(
-    codec: ProductQuantizer, codes: np.ndarray, layout: str = "pq", coarse: Coarse | None = None, progress: bool = False
+    codec: ProductQuantizer,
+    codes: np.ndarray,
+    layout: str = "pq",
+    coarse: Coarse | None = None,
+    progress: bool = False,
+    lists: np.ndarray | None = None,
 ) -> faiss.Index:
     """Build a layout from codes (N, M) uint8: OPQ rotation, then search with inner product.
 
@@ -64,6 +70,8 @@ def build(
         layout: one of :data:`LAYOUTS`.
         coarse: the coarse centroids; needed for ``ivf`` and ``ivf-fastscan``.
         progress: show a bar while documents are assigned to lists.
+        lists: (n,) int64, the lists of the first n documents where they are known (:func:`lists_of`); only the others
+            are assigned.
 
     Raises:
         JPQError: the layout is unknown, or the codec's bits do not fit it.
@@ -76,7 +84,7 @@ def build(
     else:
         if coarse is None:
             raise JPQError(f"the layout {layout} needs coarse centroids: make them with layouts.train_coarse")
-        index = inverted.build_ivf(codec, codes, coarse, progress)
+        index = inverted.build_ivf(codec, codes, coarse, progress, lists)
         if layout == "ivf-fastscan":
             index = inverted.to_fastscan(index)
     return index if codec.rotation is None else _behind_rotation(index, codec.rotation)
@@ -164,6 +172,11 @@ def codes_of(index: faiss.Index) -> np.ndarray:
 def coarse_of(index: faiss.Index) -> Coarse | None:
     """Return the coarse centroids and nprobe inside an index; None when its layout has none."""
     return inverted.coarse_inside(without_rotation(index)) if layout_of(index).startswith("ivf") else None
+
+
+def lists_of(index: faiss.Index) -> np.ndarray | None:
+    """Return the list of each document, (N,) int64; None when the layout has none."""
+    return inverted.lists_inside(without_rotation(index)) if layout_of(index).startswith("ivf") else None
 
 
 def set_nprobe(index: faiss.Index, nprobe: int) -> None:

@@ -71,8 +71,17 @@ def train_coarse(
     return Coarse(means.centroids.reshape(nlist, -1), nprobe or max(1, nlist // 16), note)
 
 
-def build_ivf(codec: ProductQuantizer, codes: np.ndarray, coarse: Coarse, progress: bool = False) -> faiss.IndexIVFPQ:
-    """Build the ``ivf`` layout over codes (N, M), without the rotation; documents of a list keep their order."""
+def build_ivf(
+    codec: ProductQuantizer,
+    codes: np.ndarray,
+    coarse: Coarse,
+    progress: bool = False,
+    known: np.ndarray | None = None,
+) -> faiss.IndexIVFPQ:
+    """Build the ``ivf`` layout over codes (N, M), without the rotation; documents of a list keep their order.
+
+    ``known`` (n,) int64 are the lists of the first n documents, where they have been found before.
+    """
     nlist = len(coarse.centroids)
     flat = faiss.IndexFlatIP(codec.dimension)
     flat.add(np.ascontiguousarray(coarse.centroids, dtype=np.float32))
@@ -80,7 +89,7 @@ def build_ivf(codec: ProductQuantizer, codes: np.ndarray, coarse: Coarse, progre
     index.by_residual = False
     index.is_trained = True
     copy_centroids(codec.centroids, index.pq)
-    lists = _assign(codec, codes, coarse.centroids, progress)
+    lists = _assign(codec, codes, coarse.centroids, progress, known)
     order = np.argsort(lists, kind="stable")
     bounds = np.searchsorted(lists[order], np.arange(nlist + 1))
     for number in range(nlist):
@@ -107,6 +116,16 @@ def coarse_inside(index: faiss.IndexIVF) -> Coarse:
     """Return the coarse centroids and nprobe of an inverted file; the note is in ``jpq.json``."""
     flat = faiss.downcast_index(index.quantizer)
     return Coarse(flat.reconstruct_n(0, flat.ntotal), index.nprobe)
+
+
+def lists_inside(index: faiss.IndexIVF) -> np.ndarray:
+    """Return the list of each row, (N,) int64."""
+    lists = np.empty(index.ntotal, dtype=np.int64)
+    for number in range(index.nlist):
+        size = index.invlists.list_size(number)
+        if size:
+            lists[faiss.rev_swig_ptr(index.invlists.get_ids(number), size)] = number
+    return lists
 
 
 class ListCodes:
@@ -159,13 +178,16 @@ def _places(index: faiss.IndexIVF) -> tuple[np.ndarray, np.ndarray]:
     return starts, places
 
 
-def _assign(codec: ProductQuantizer, codes: np.ndarray, centroids: np.ndarray, progress: bool) -> np.ndarray:
+def _assign(codec, codes: np.ndarray, centroids: np.ndarray, progress: bool, known: np.ndarray | None) -> np.ndarray:
     """Return the list of each document, (N,) int64: the nearest centroid of the decoded document by L2."""
     nearest = faiss.IndexFlatL2(codec.dimension)
     nearest.add(np.ascontiguousarray(centroids, dtype=np.float32))
     lists = np.empty(len(codes), dtype=np.int64)
-    with tqdm(total=len(codes), desc="assign", unit="doc", unit_scale=True, disable=not progress) as bar:
-        for start in range(0, len(codes), _ROWS):
+    found = 0 if known is None else len(known)
+    if found:
+        lists[:found] = known
+    with tqdm(total=len(codes) - found, desc="assign", unit="doc", unit_scale=True, disable=not progress) as bar:
+        for start in range(found, len(codes), _ROWS):
             part = codes[start : start + _ROWS]
             lists[start : start + _ROWS] = nearest.search(_decode(codec, part), 1)[1][:, 0]
             bar.update(len(part))

@@ -1,0 +1,122 @@
+"""Where ``index add`` and ``index build`` get documents from: ``--corpus``, encoded here, or ``--embeddings``."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from jpq_pyserini.errors import JPQError
+from jpq_pyserini.flat import FlatFolder
+from jpq_pyserini.index import coding, grow
+from jpq_pyserini.index.collection import JPQIndex
+from jpq_pyserini.index.corpus import Corpus
+from jpq_pyserini.names import RECORD
+
+
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that :class:`Source` reads."""
+    add = parser.add_argument
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument(
+        "--corpus", metavar="C", help="JSON-lines file or folder (id, contents; .gz too), encoded as jpq.json records"
+    )
+    given.add_argument("--embeddings", metavar="FLAT", help="flat Faiss folder of that encoder's embeddings")
+    add("--encoder", metavar="NAME", help="another name or path of the recorded document encoder")
+    add("--device", metavar="D", help="device that encodes (default: a GPU when there is one)")
+    add("--batch-size", type=int, default=32, metavar="N", help="documents encoded at once (default: 32)")
+    add("--resume", action="store_true", help="with --corpus: go on from where a stopped run was, if there was one")
+
+
+class Source:
+    """The documents that the command line names.
+
+    Attributes:
+        name: the path as given.
+        docids: their ids, in order.
+
+    Raises:
+        JPQError: the path is missing or damaged; a flag does not go with the source.
+    """
+
+    def __init__(self, args: argparse.Namespace):
+        self._args = args
+        self._log: coding.CodeLog | None = None
+        self.name = args.corpus or args.embeddings
+        if args.batch_size < 1:
+            raise JPQError(f"--batch-size {args.batch_size}: must be at least 1")
+        if args.corpus:
+            self._corpus = Corpus(args.corpus)
+            self.docids = self._corpus.docids()
+        else:
+            for flag in ("encoder", "device", "resume"):
+                if getattr(args, flag):
+                    raise JPQError(f"--{flag} goes with --corpus; embeddings are not encoded again: leave it out")
+            self._flat = FlatFolder.open(args.embeddings)
+            self.docids = self._flat.docids
+
+    def codes(self, like: JPQIndex, output: str | os.PathLike) -> np.ndarray:
+        """Return codes (n, M) uint8 by the codec and the document encoder of ``like``.
+
+        Until :meth:`forget`, a folder beside ``output`` keeps what has been encoded.
+
+        Raises:
+            JPQError: the encoder is not recorded or not found, has another dimension, or gives no finite embedding.
+        """
+        progress = sys.stderr.isatty() or bool(self._args.corpus)
+        if not self._args.corpus:
+            return coding.code_flat(self._flat, like.codec, progress)
+        settings = self._encoder_settings(like)
+        fingerprint = {
+            "codec": coding.codec_digest(like.codec),
+            "encoder": settings,
+            "corpus": self._corpus.fingerprint(),
+        }
+        log = coding.CodeLog(f"{os.fspath(output).rstrip(os.sep)}.coding", fingerprint, like.codec.m, self._args.resume)
+        self._log = log
+        encoder = _load(settings, like, self._args.device)
+        return coding.code_corpus(self._corpus, self.docids, like.codec, encoder, log, self._args.batch_size, progress)
+
+    def forget(self) -> None:
+        """Remove what was kept for ``--resume``: the index is written."""
+        if self._log is not None:
+            self._log.remove()
+
+    def _encoder_settings(self, like: JPQIndex) -> dict:
+        recorded = dict(like.record.encoder)
+        if self._args.encoder:
+            recorded["name_or_path"] = self._args.encoder
+        if not recorded.get("name_or_path"):
+            raise JPQError(
+                f"{like.path}/{RECORD} does not say which encoder made the documents: give --embeddings of it instead"
+            )
+        return {name: recorded.get(name) for name in ("name_or_path", "pooling", "l2_norm", "max_length", "prompt")}
+
+
+def encoder_copier(directory: str | os.PathLike):
+    """Return what writes the query encoder of an index directory into a new one; None when it has none."""
+    return grow.copy_query_encoder(Path(directory))
+
+
+def _load(settings: dict, like: JPQIndex, device: str | None):
+    import torch
+
+    from jpq_pyserini.text_encoder import load_text_encoder
+
+    name = settings["name_or_path"]
+    if os.path.isabs(name) and not os.path.isdir(name):
+        raise JPQError(
+            f"the document encoder {name}, recorded in {like.path}/{RECORD}, is not here: say where --encoder"
+        )
+    encoder = load_text_encoder(
+        **{**settings, "l2_norm": bool(settings["l2_norm"])},
+        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+    )
+    dimension = encoder.get_embedding_dimension()
+    if dimension != like.codec.dimension:
+        raise JPQError(
+            f"the encoder {name} gives {dimension} dimensions, the codec of {like.path} has {like.codec.dimension}: "
+            "name the encoder that made the documents"
+        )
+    return encoder
