@@ -52,11 +52,11 @@ def check_codes(codes: np.ndarray, docids: Sequence[str], codec: ProductQuantize
 def refuse_repeated(*parts: tuple[str, Iterable[str]]) -> None:
     """Raise :class:`JPQError` if a docid comes twice in the named parts; the message names it and both places."""
     seen: set[str] = set()
-    for place, docids in parts:
+    for number, (place, docids) in enumerate(parts):
         for docid in docids:
             if docid in seen:
-                where = next(name for name, others in parts if docid in others)
-                both = f"twice in {place}" if where == place else f"in {where} and again in {place}"
+                first = next(i for i, (_, others) in enumerate(parts) if docid in others)
+                both = f"twice in {place}" if first == number else f"in {parts[first][0]} and again in {place}"
                 raise JPQError(f"docid {docid} is {both}: leave the second one out, codes are never replaced")
             seen.add(docid)
 
