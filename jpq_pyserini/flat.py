@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from jpq_pyserini.docids import Docids
 from jpq_pyserini.errors import JPQError
 
 # faiss/impl/index_write.cpp: fourcc, d int32, ntotal int64, two unused int64, is_trained byte, metric int32, then the
 # vector of floats with its length before it. The floats start at byte 45, unaligned, hence the copies below.
 _HEADER = struct.Struct("<4siqqqBiQ")
+_CHUNK = 1 << 23  # floats read at once
 _FLAT_KINDS = {b"IxFI": "inner product", b"IxF2": "L2", b"IxFl": "flat"}
 
 
@@ -23,12 +25,12 @@ class FlatFolder:
     Attributes:
         path: The folder.
         embeddings: (N, D) float32 memory map; slices of it are read from disk when they are used.
-        docids: N external ids, in row order.
+        docids: N external ids, in row order; on disk too.
     """
 
     path: Path
     embeddings: np.ndarray
-    docids: list[str]
+    docids: Docids
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> "FlatFolder":
@@ -39,7 +41,7 @@ class FlatFolder:
         """
         path = Path(path)
         embeddings = _map_embeddings(path / "index")
-        docids = read_docids(path / "docid")
+        docids = Docids(path / "docid")
         if len(docids) != len(embeddings):
             raise JPQError(
                 f"{path}: docid has {len(docids):,} lines but index has {len(embeddings):,} embeddings: "
@@ -47,12 +49,13 @@ class FlatFolder:
             )
         return cls(path, embeddings, docids)
 
-    def chunks(self, rows: int = 1 << 16) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield ``(first_row, (n, D) float32)`` copies of at most ``rows`` rows, checked to be finite.
+    def chunks(self, rows: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield ``(first_row, (n, D) float32)`` copies of at most ``rows`` rows (None: 32 MB), checked to be finite.
 
         Raises:
             JPQError: an embedding holds NaN or infinity; the message names its row and docid.
         """
+        rows = rows or max(1, _CHUNK // self.embeddings.shape[1])
         for start in range(0, len(self.embeddings), rows):
             chunk = np.array(self.embeddings[start : start + rows])
             finite = np.isfinite(chunk).all(axis=1)
@@ -74,7 +77,10 @@ class FlatFolder:
         if count >= len(self.embeddings):
             return np.array(self.embeddings)
         rows = np.sort(np.random.default_rng(seed).choice(len(self.embeddings), count, replace=False))
-        return np.stack([np.array(self.embeddings[row]) for row in rows])
+        sample = np.empty((count, self.embeddings.shape[1]), dtype=np.float32)
+        for place, row in enumerate(rows):
+            sample[place] = self.embeddings[row]
+        return sample
 
 
 def read_docids(path: str | os.PathLike) -> list[str]:

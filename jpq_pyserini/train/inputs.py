@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +75,7 @@ class QueryFiles:
     topics: str | os.PathLike | None = None
     qrels: str | os.PathLike | None = None
 
-    def read(self, rows: dict[str, int], *, flag: str = "", needed: bool, labels: bool) -> list[TrainingQuery]:
+    def read(self, rows: Mapping[str, int], *, flag: str = "", needed: bool, labels: bool) -> list[TrainingQuery]:
         """Read the queries with the rows of their relevant documents; none if no topics were given.
 
         Args:
@@ -96,18 +97,6 @@ class QueryFiles:
             total = unjudged + len(pairs)
             logger.warning("%s: %d of %d queries have no relevant document, left out", self.topics, unjudged, total)
         return pairs
-
-
-def rows_by_docid(flat: FlatFolder) -> dict[str, int]:
-    """Return docid → row; :class:`JPQError` if a docid occurs twice."""
-    rows = {docid: row for row, docid in enumerate(flat.docids)}
-    if len(rows) < len(flat.docids):
-        repeated = next(docid for row, docid in enumerate(flat.docids) if rows[docid] != row)
-        raise JPQError(
-            f"{flat.path / 'docid'}: {len(flat.docids) - len(rows):,} docids occur twice, {repeated} for one: "
-            "encode each document once"
-        )
-    return rows
 
 
 def is_normalised(flat: FlatFolder) -> bool:

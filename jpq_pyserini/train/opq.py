@@ -4,12 +4,11 @@ Faiss has an OPQ too. This one alternates *one* k-means step with one Procrustes
 Faiss runs several of both on each round; at equal reconstruction error it is several times faster, and runs on a GPU.
 """
 
-import faiss
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from jpq_pyserini.codec import unpack_codes
+from jpq_pyserini import codec
 from jpq_pyserini.errors import JPQError
 
 _ELEMENTS = 1 << 25  # distances held at once, 128 MB
@@ -79,9 +78,7 @@ def assign(rotated: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
     """Return the nearest centroids by L2: rotated (n, D), centroids (M, K, D/M) → codes (n, M) int64."""
     M, K, _ = centroids.shape
     if not rotated.is_cuda:  # Faiss's loop is several times faster than torch's argmax on a CPU
-        quantizer = faiss.ProductQuantizer(rotated.shape[1], M, K.bit_length() - 1)
-        faiss.copy_array_to_vector(centroids.numpy().ravel(), quantizer.centroids)
-        return torch.from_numpy(unpack_codes(quantizer.compute_codes(rotated.numpy()), M, quantizer.nbits)).long()
+        return torch.from_numpy(codec.assign(rotated.numpy(), centroids.numpy())).long()
     half_norms = centroids.square().sum(-1).unsqueeze(1) * -0.5  # (M, 1, K)
     by_sub_vector = rotated.view(len(rotated), M, -1).transpose(0, 1)  # (M, n, D/M)
     rows = max(1, _ELEMENTS // (M * K))

@@ -8,6 +8,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from jpq_pyserini.codec import ProductQuantizer
+from jpq_pyserini.docids import RowsByDocid
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.flat import FlatFolder
 from jpq_pyserini.index import JPQIndex, save_flat_index
@@ -21,7 +22,6 @@ from jpq_pyserini.train.inputs import (
     QueryFiles,
     fingerprint,
     is_normalised,
-    rows_by_docid,
     uses_bf16,
     wants_cpu,
 )
@@ -105,9 +105,10 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
     flat = FlatFolder.open(run.embeddings)
     if config.compress:
         check_sizes(len(flat.docids), flat.embeddings.shape[1], config.m, config.nbits)
-    rows = rows_by_docid(flat)
+    rows = RowsByDocid(flat.docids, place=str(flat.path / "docid"))
     training = run.training.read(rows, needed=config.epochs > 0, labels=config.labels_needed)
     dev = run.dev.read(rows, flag="dev-", needed=False, labels=True)
+    del rows
     accelerator = Accelerator(cpu=wants_cpu(config), log_with=config.log_with, project_dir=f"{run.output}.log")
     if config.log_with:
         accelerator.init_trackers("jpq", config=asdict(config))
