@@ -130,6 +130,7 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
 
     report = TrainReport.of(run.output, flat, codec, trainer, time.perf_counter() - started)
     record = training_record(run, trainer, scale)
+    del trainer, searches  # and with them the copy of the codes that was searched: writing needs one of its own
     if accelerator.is_main_process:
         _write(run, flat, codec, codes, model, record, progress)
         if checkpoints is not None:
