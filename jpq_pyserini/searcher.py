@@ -10,6 +10,8 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.exact import ExactIndex
 from jpq_pyserini.index import FLAT_LAYOUT, IndexRecord, check_parts
 from jpq_pyserini.names import CODEC, DOCID, INDEX
+from jpq_pyserini.prebuilt import fetch, find
+from jpq_pyserini.prebuilt.adopt import texts_of
 
 from pyserini.encode import QueryEncoder  # isort: skip
 from pyserini.search.faiss import FaissSearcher  # isort: skip
@@ -65,6 +67,30 @@ class JPQFaissSearcher(FaissSearcher):
         elif encoder_backend is not None:
             raise JPQError(f"encoder_backend {encoder_backend} is for the index's own encoder: leave query_encoder out")
         super().__init__(str(index_dir), query_encoder, prebuilt_index_name, normalize_distances, faiss_device)
+
+    @classmethod
+    def from_prebuilt_index(
+        cls,
+        prebuilt_index_name: str,
+        query_encoder: QueryEncoder | str | None = None,
+        normalize_distances: bool = False,
+        faiss_device: str = "cpu",
+        **options,
+    ) -> "JPQFaissSearcher":
+        """Search a prebuilt JPQ index by name; it is downloaded if necessary.
+
+        Args:
+            prebuilt_index_name: As ``python -m jpq_pyserini.prebuilt list`` shows it.
+            options: The keyword arguments of :class:`JPQFaissSearcher`.
+
+        Raises:
+            JPQError: No catalogue has the name (near matches are shown), or the download failed.
+        """
+        entry = find(prebuilt_index_name)
+        options |= {"normalize_distances": normalize_distances, "faiss_device": faiss_device}
+        searcher = cls(fetch(entry), query_encoder, **options)
+        searcher.ssearcher = texts_of(entry)
+        return searcher
 
     def load_index(self, index_dir: str):
         """Load the Faiss index and the docids and check them against the record; returns both."""

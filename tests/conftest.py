@@ -36,3 +36,31 @@ def tiny(tmp_path_factory) -> Path:
     (root / "topics.tsv").write_text("".join(f"q{i}\t{query}\n" for i, query in enumerate(queries[:20])))
     (root / "qrels.txt").write_text("".join(f"q{i} 0 d{i} 1\n" for i in range(20)))
     return root
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory) -> Path:
+    """A folder in the layout of the authors' release: ``OPQ8,IVF1,PQ8x8.index`` of ``collection.tsv``, ``m8``."""
+    from release_files import M, write_encoder, write_index
+    from tiny import tiny_corpus
+
+    root = tmp_path_factory.mktemp("release")
+    texts, _ = tiny_corpus(300)
+    (root / "collection.tsv").write_text("".join(f"D{7 * i}\t{text}\n" for i, text in enumerate(texts)))
+    write_index(root / f"OPQ{M},IVF1,PQ{M}x8.index", write_encoder(root / "star", seed=5).embed(texts, 64), M)
+    write_encoder(root / f"m{M}", seed=6)
+    return root
+
+
+@pytest.fixture(scope="session")
+def index_file(release) -> Path:
+    """Their Faiss file."""
+    return next(release.glob("*.index"))
+
+
+@pytest.fixture(scope="session")
+def imported(release, index_file, tmp_path_factory) -> Path:
+    """The index directory made from that and from ``m8``."""
+    from jpq_pyserini.prebuilt.release import import_release
+
+    return import_release(release / "m8", tmp_path_factory.mktemp("imported") / "out", index=index_file)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 from test_codec import random_codec, random_embeddings
+from test_flat import write_flat
 
+from jpq_pyserini.flat import FlatFolder
 from jpq_pyserini.train import losses
 from jpq_pyserini.train.model import table_scores
 from jpq_pyserini.train.negatives import FlatSearch, QuantizedSearch, take_negatives
@@ -98,9 +100,14 @@ def test_search_follows_the_centroids_without_rebuilding():
         assert np.array_equal(search.search(changed.rotate(queries), 10), expected)
 
 
-def test_flat_search_is_brute_force():
+def test_flat_search_is_brute_force(tmp_path, monkeypatch):
     x, queries = random_embeddings(60), random_embeddings(4, seed=6)
-    assert np.array_equal(FlatSearch(x).search(queries, 10), np.argsort(-(queries @ x.T), axis=1)[:, :10])
+    flat = FlatFolder.open(write_flat(tmp_path / "flat", x))
+    expected = np.argsort(-(queries @ x.T), axis=1)[:, :10]
+    assert np.array_equal(FlatSearch(flat).search(queries, 10), expected)
+    monkeypatch.setattr(FlatFolder.chunks, "__defaults__", (7,))  # a folder that is read in many parts
+    assert len(list(flat.chunks())) == 9
+    assert np.array_equal(FlatSearch(flat).search(queries, 10), expected)
 
 
 def test_negatives_are_the_best_irrelevant_documents():

@@ -53,7 +53,7 @@ def wheel(sdist, tmp_path_factory):
 def test_sdist_is_complete(sdist):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    for folder in ("jpq_pyserini", "eval", "tests"):
+    for folder in ("jpq_pyserini", "eval", "prebuilt", "tests"):
         present = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / folder).rglob("*.py")}
         assert present <= names
     assert {"LICENSE", "MANIFEST.in", "constraints.txt", "pyproject.toml", "setup.py"} <= names
@@ -68,6 +68,7 @@ def test_wheel_holds_the_hook_and_the_package_only(wheel):
     assert "jpq_pyserini.pth" in names
     assert "jpq_pyserini.pth,sha256=" in record
     assert "jpq_pyserini/eval/__init__.py" in names
+    assert {f"jpq_pyserini/prebuilt/{path.name}" for path in (REPOSITORY / "prebuilt").glob("*.*")} <= set(names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"jpq_pyserini", "jpq_pyserini.pth"}
     assert "License-Expression: Apache-2.0" in metadata
     assert "Provides-Extra: quickstart" in metadata

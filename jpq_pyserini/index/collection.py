@@ -254,6 +254,21 @@ class JPQIndex:
         self.path = Path(directory)
         return self.path
 
+    def push_to_hub(self, repo_id: str, **options) -> str:
+        """Upload the saved index to the Hugging Face Hub; see :func:`jpq_pyserini.hub.push_to_hub`."""
+        from jpq_pyserini import hub
+
+        if self.path is None:
+            raise JPQError(f"this index was never saved: save it, then push it to {repo_id}")
+        return hub.push_to_hub(self.path, repo_id, **options)
+
+    @classmethod
+    def from_hub(cls, repo_id: str, **options) -> "JPQIndex":
+        """Open an index of the Hugging Face Hub; see :func:`jpq_pyserini.hub.from_hub`."""
+        from jpq_pyserini import hub
+
+        return cls.open(hub.from_hub(repo_id, **options))
+
 
 def save_flat_index(
     flat: FlatFolder, directory: str | os.PathLike, write_query_encoder: Callable[[Path], None], **record

@@ -60,9 +60,16 @@ def before(name: str) -> None:
 
 
 def after(name: str, module) -> None:
-    """Wrap the functions with which the freshly imported ``module`` chooses an encoder or opens an index."""
-    if name == "pyserini.search.faiss._searcher":
+    """Wrap the functions with which the freshly imported ``module`` chooses an encoder or finds and opens an index."""
+    if name == "pyserini.util":
+        from jpq_pyserini.prebuilt import adopt
+
+        adopt.wrap_util(module)
+    elif name == "pyserini.search.faiss._searcher":
+        from jpq_pyserini.prebuilt import adopt
+
         _wrap_searcher(module.FaissSearcher)
+        adopt.wrap_searcher(module.FaissSearcher)
     elif name == "pyserini.search.faiss.__main__":
         module.init_query_encoder = _or_ours(module.init_query_encoder, _query_encoder)
     elif name == "pyserini.encode.__main__":

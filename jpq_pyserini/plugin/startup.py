@@ -19,6 +19,7 @@ _PTH = "jpq_pyserini.pth"  # the waiting finder's __module__
 WATCHED = {
     "pyserini": "before",
     "jnius": "before",
+    "pyserini.util": "after",
     "pyserini.search.faiss._searcher": "after",
     "pyserini.search.faiss.__main__": "after main",
     "pyserini.search.hybrid.__main__": "main",

@@ -30,6 +30,7 @@ def main() -> None:
     settings = dataclass_from_arguments(Settings, parser.parse_args())
     from jpq_pyserini.quickstart.run import run
 
+    sys.stdout.reconfigure(line_buffering=True)  # in a pipe, too, what the commands print comes in between
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a command that is running is stopped, too
     run(settings)
 

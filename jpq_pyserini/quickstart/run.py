@@ -43,7 +43,7 @@ def run(settings: Settings) -> None:
 
 
 def _headline(number: int, text: str) -> None:
-    print(f"\n[{number}/10] {text}", flush=True)
+    print(f"\n[{number}/10] {text}")
 
 
 def _next_commands(stages: Stages) -> str:

@@ -105,7 +105,7 @@ class Workspace:
         Raises:
             JPQError: it ended with an error.
         """
-        print(f"$ {shown(command)}", flush=True)
+        print(f"$ {shown(command)}")
         log = self.directory / "logs" / f"{name}.log" if quiet else None
         words = [self._portable(word) for word in command]
         return self.step(name, [words, made_from], outputs, lambda: _run(name, command, log), resumes_from)
