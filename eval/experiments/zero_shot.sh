@@ -34,7 +34,7 @@ for collection in "${collections[@]}"; do
     mkdir -p "$name"
     flat="$collection/minilm-flat"
     once "$name/flat" python -m jpq_pyserini.train --embeddings "$flat" --encoder "$encoder" --epochs 0 \
-        --no-compress --scoring flat --negatives-from flat --no-train-centroids --output "$name/flat"
+        --no-compress --scoring flat --negatives-from flat --output "$name/flat"
     once "$name/OPQ" python -m jpq_pyserini.train --embeddings "$flat" --encoder "$encoder" --epochs 0 --m 48 \
         --output "$name/OPQ"
     for kind in OPQ JPQ; do
