@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import os
 import shutil
@@ -36,6 +37,7 @@ def new_directory(target: str | os.PathLike, replace: bool = False) -> Iterator[
 
     Raises:
         JPQError: ``target`` exists (an empty directory is accepted) and ``replace`` is False.
+        OSError: the disk is full, whichever library found out; the message names ``target``.
     """
     target = Path(os.path.realpath(target)) if replace else Path(target)
     if not replace:
@@ -52,8 +54,9 @@ def new_directory(target: str | os.PathLike, replace: bool = False) -> Iterator[
         if target.is_dir():
             target.rmdir()
         os.rename(beside, target)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(beside, ignore_errors=True)
+        _raise_if_disk_full(error, target)
         raise
 
 
@@ -71,9 +74,10 @@ def new_file(target: str | os.PathLike, mode: str = "w") -> Iterator:
             os.fsync(file.fileno())
         os.chmod(beside, 0o666 & ~_umask())
         os.replace(beside, target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(beside)
+        _raise_if_disk_full(error, target)
         raise
 
 
@@ -84,6 +88,13 @@ def refuse_existing(target: str | os.PathLike) -> None:
         return
     if target.exists() or target.is_symlink():
         raise JPQError(f"{target} exists already: name another output or remove it first")
+
+
+def _raise_if_disk_full(error: BaseException, target: Path) -> None:
+    """Faiss and safetensors wrap a full disk in exceptions of their own: say it as Python does, with the path."""
+    no_space = os.strerror(errno.ENOSPC)
+    if no_space in str(error) or (isinstance(error, RuntimeError) and "write error" in str(error)):
+        raise OSError(errno.ENOSPC, no_space, str(target)) from error
 
 
 def _take_the_place(new: Path, target: Path) -> None:

@@ -1,6 +1,5 @@
 """JPQIndex: codes, codec and docids of a collection."""
 
-import errno
 import functools
 import os
 import shutil
@@ -241,10 +240,7 @@ class JPQIndex:
         with new_directory(directory, replace_existing) as partial:
             if replace_existing:
                 grow.copy_others(Path(directory), partial)
-            try:
-                faiss.write_index(self.faiss_index, str(partial / INDEX))
-            except RuntimeError as error:  # what Faiss raises when the disk is full
-                raise OSError(_last_errno(error), "could not write the Faiss index", str(directory)) from error
+            faiss.write_index(self.faiss_index, str(partial / INDEX))
             with open(partial / DOCID, "w", encoding="utf-8") as file:
                 file.writelines(f"{docid}\n" for docid in self.docids)
             self.codec.save(partial / CODEC)
@@ -291,7 +287,3 @@ def save_flat_index(
 
 def _lists_note(coarse: layouts.Coarse | None) -> dict:
     return {} if coarse is None else {**coarse.note, "nlist": len(coarse.centroids), "nprobe": coarse.nprobe}
-
-
-def _last_errno(error: RuntimeError) -> int:
-    return errno.ENOSPC if "No space left" in str(error) or "write error" in str(error) else errno.EIO

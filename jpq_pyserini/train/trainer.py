@@ -106,9 +106,8 @@ class Trainer:
         if not self._restore():
             self._evaluate()
         interval = self.config.eval_steps or max(1, round(self.total_steps / 10))
-        bar = tqdm(
-            total=self.total_steps, initial=self.step, desc="train", unit="step", disable=not self.progress, leave=False
-        )
+        hidden = not (self.progress and self.total_steps)
+        bar = tqdm(total=self.total_steps, initial=self.step, desc="train", unit="step", disable=hidden, leave=False)
         with StopRequests() as stop, bar:
             for batch in self._batches():
                 self._train_on(batch)
