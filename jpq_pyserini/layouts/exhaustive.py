@@ -96,7 +96,12 @@ def pick_from_blocks(blocks: np.ndarray, rows: np.ndarray, m: int) -> np.ndarray
     Returns:
         (n, M) uint8.
     """
+    block, byte, half = place_in_block(rows)
+    return (blocks[block, :m, byte] >> (4 * half[:, None])) & 0x0F
+
+
+def place_in_block(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the block of each row, the byte of 16, and which half of it: 0 the low one, 1 the high one, as uint8."""
     block, place = np.divmod(rows, BLOCK)
     half, place = np.divmod(place, BLOCK // 2)
-    pairs = blocks[block, :m, _BYTE_OF[place]]  # (n, M)
-    return (pairs >> (4 * half[:, None]).astype(np.uint8)) & 0x0F
+    return block, _BYTE_OF[place], half.astype(np.uint8)
