@@ -5,6 +5,7 @@ Knows nothing of Pyserini, so that training and tests need no Java.
 
 import contextlib
 import json
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,13 +56,16 @@ def load_text_encoder(
     if l2_norm and pooling is None:
         raise JPQError(f"--l2-norm was given without --pooling for {name_or_path}: say --pooling cls or --pooling mean")
     try:
-        with _no_progress_bars():
+        with _quietly():
             return _prepared(_load(str(name_or_path), pooling, l2_norm, device), max_length, prompt)
     except JPQError:
         raise
     except Exception as error:  # each library below has its own exception types
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise JPQError(f"cannot load the text encoder {name_or_path!r}: {first_line}") from error
+        raise JPQError(
+            f"cannot load the text encoder {name_or_path!r} ({first_line}): "
+            "name a model folder, or a model of the Hugging Face hub that is in its cache or can be reached"
+        ) from error
 
 
 def query_prompt(model: "SentenceTransformer") -> str:
@@ -83,7 +87,7 @@ def embed_passages(model: "SentenceTransformer", texts: Sequence[str], batch_siz
 
 def save_text_encoder(model: "SentenceTransformer", path: str | os.PathLike) -> None:
     """Save the model, its tokenizer and pooling as a sentence-transformers folder that :func:`is_jpq_encoder` knows."""
-    with _no_progress_bars():
+    with _quietly():
         model.save(str(path), create_model_card=False)
     record = {
         "format_version": 1,
@@ -119,17 +123,20 @@ def _prepared(model, max_length: int | None, prompt: str | None):
 
 
 @contextlib.contextmanager
-def _no_progress_bars():
-    """Silence transformers' bars over a model's tensors, which take no time worth showing."""
-    from transformers.utils import logging
+def _quietly():
+    """Silence transformers' bars over a model's tensors, and the hub's reports of every retry before it gives up."""
+    from transformers.utils import logging as bars
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    hub = logging.getLogger("huggingface_hub")
+    shown, level = bars.is_progress_bar_enabled(), hub.level
+    bars.disable_progress_bar()
+    hub.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
+        hub.setLevel(level)
         if shown:
-            logging.enable_progress_bar()
+            bars.enable_progress_bar()
 
 
 def _embed(model, texts, *, prompt, batch_size, show_progress_bar=False) -> np.ndarray:

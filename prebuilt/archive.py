@@ -5,7 +5,7 @@ import os
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from jpq_pyserini.errors import JPQError
@@ -15,8 +15,12 @@ GZIP = (b"\x1f\x8b",)
 _DAMAGED = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile)
 
 
-def pack(directory: Path, names: Iterable[str], target: Path, top: str) -> None:
+def pack(
+    directory: Path, names: Iterable[str], target: Path, top: str, instead: Mapping[str, Path] | None = None
+) -> None:
     """Write ``target``, a ``.tar.gz`` of files of ``directory`` under the folder ``top``.
+
+    ``instead`` names files to pack in place of those of the directory.
 
     The same files give the same bytes (with the same zlib): sorted, with no times, owners, modes or file names of this
     machine.
@@ -34,8 +38,9 @@ def pack(directory: Path, names: Iterable[str], target: Path, top: str) -> None:
             tar.addfile(member)
         for name in names:
             member = tarfile.TarInfo(str(PurePosixPath(top, name)))
-            member.size, member.mode = os.path.getsize(directory / name), 0o644
-            with open(directory / name, "rb") as content:
+            source = (instead or {}).get(name, directory / name)
+            member.size, member.mode = os.path.getsize(source), 0o644
+            with open(source, "rb") as content:
                 tar.addfile(member, content)
 
 

@@ -69,7 +69,10 @@ def pack(
     draft = Entry.from_json(name, values, str(Path(output).absolute() / f"{name}.json"))
     with new_directory(output) as partial:
         archive = partial / draft.filename
-        write_archive(directory, [*record.sha256, RECORD], archive, stem)
+        public = partial / RECORD
+        public.write_text(json.dumps(_public(directory), indent=2) + "\n", encoding="utf-8")
+        write_archive(directory, [*record.sha256, RECORD], archive, stem, instead={RECORD: public})
+        public.unlink()
         entry = replace(draft, size=archive.stat().st_size, **digests_of(archive, ("md5", "sha256")))
         catalogue = {name: entry.to_json() | {"urls": where}}
         (partial / f"{name}.json").write_text(json.dumps(catalogue, indent=2) + "\n", encoding="utf-8")
@@ -77,13 +80,13 @@ def pack(
     return entry
 
 
-def _check(directory: Path, record: IndexRecord) -> None:
-    if damaged := verify_directory(directory):
-        raise JPQError(f"{directory}: {', '.join(damaged)} is missing or was changed after the index was saved")
-    if not any(file.startswith(f"{QUERY_ENCODER}/") for file in record.sha256):
-        raise JPQError(
-            f"{directory} has no {QUERY_ENCODER}, so nobody could search it by name: train or import it anew"
-        )
+def _public(directory: Path) -> dict:
+    """Return the record as others may see it: a document encoder in a folder of this machine keeps only its name."""
+    values = json.loads((directory / RECORD).read_text(encoding="utf-8"))
+    encoder = values.get("encoder") or {}
+    if os.path.isabs(encoder.get("name_or_path") or ""):
+        encoder["name_or_path"] = os.path.basename(encoder["name_or_path"])
+    return values
 
 
 def _jpq(record: IndexRecord) -> dict:

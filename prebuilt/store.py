@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -122,8 +123,8 @@ def remove(name: str) -> list[Path]:
     removed = []
     if target.parent.is_dir():
         with locked(target):
-            leftovers = target.parent.glob(f".{target.name}.*")
-            for path in [target, *(path for path in leftovers if path != _lock_file(target))]:
+            leftover = re.compile(rf"\.{re.escape(target.name)}\.(new|old|download(\.partial)?|[^.]+\.partial)")
+            for path in [target, *(path for path in target.parent.iterdir() if leftover.fullmatch(path.name))]:
                 if path.is_dir():
                     shutil.rmtree(path)
                     removed.append(path)

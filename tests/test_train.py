@@ -202,3 +202,20 @@ def test_bad_input_is_one_line_and_writes_nothing(tiny, queries, tmp_path):
     refused(r"has dimension 32, the embeddings in .*wide have 64", flat=wide)
     twice = write_flat(tmp_path / "twice", random_embeddings(300, D=32), docids=[f"d{i % 299}" for i in range(300)])
     refused("1 docids occur twice", flat=twice)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_steps": -1}, "--max-steps -1: must be a number of at least 1"),
+        ({"patience": 0}, "--patience 0: must be a number of at least 1"),
+        ({"epochs": float("nan")}, "--epochs nan: must be a number of at least 0"),
+        ({"centroid_lr": float("inf")}, "--centroid-lr inf: must be a number"),
+        ({"score_scale": 0.0}, "--score-scale 0.0: must be above 0"),
+        ({"score_scale": -1.0}, "--score-scale -1.0: must be a number of at least 0"),
+        ({"distillation": 1.0, "reconstruction": 1.0}, "--reconstruction needs relevant documents"),
+    ],
+)
+def test_settings_that_make_no_sense(settings, message):
+    with pytest.raises(JPQError, match=message):
+        TrainConfig(**settings)

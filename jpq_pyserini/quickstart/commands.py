@@ -7,6 +7,8 @@ from pathlib import Path
 
 #: Hits a query in every run: R@100 needs no more.
 HITS = 100
+#: Queries that Pyserini encodes and searches together, and the threads it does that with.
+BATCH, THREADS = 64, os.cpu_count() or 1
 
 
 def shown(command: Sequence[str | os.PathLike]) -> str:
@@ -54,4 +56,4 @@ def train(flat: Path, encoder: Path, collection, output: Path, options: Sequence
 
 
 def _run(topics: Path, output: Path) -> list:
-    return ["--topics", topics, "--output", output, "--hits", HITS]
+    return ["--topics", topics, "--output", output, "--hits", HITS, "--batch-size", BATCH, "--threads", THREADS]

@@ -1,6 +1,7 @@
 """The settings of a training run: each default lives here once, and the command line is made from these fields."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
 
 from jpq_pyserini.errors import JPQError
 
@@ -10,6 +11,18 @@ PAPER_CENTROID_LR = {16: 5e-6, 24: 5e-6, 32: 2e-5, 48: 1e-4, 64: 1e-4, 96: 1e-4}
 NORMALISED_SCORE_SCALE = 20.0
 
 LOSSES = ("lambdarank", "ranknet", "hinge")
+_AT_LEAST_ONE = {
+    "negatives",
+    "batch_size",
+    "opq_sample",
+    "max_query_length",
+    "lambda_cut",
+    "checkpoint_steps",
+    "max_steps",
+    "patience",
+    "eval_steps",
+}
+_ABOVE_ZERO = {"score_scale", "max_grad_norm"}
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
 SCORINGS = ("quantized", "flat")
@@ -27,7 +40,7 @@ def _shown(default, metadata) -> str:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of :func:`jpq_pyserini.train.train`; the defaults are the paper's (section 4.3) where it gives one."""
+    """Settings of :func:`jpq_pyserini.train.train_index`; defaults are the paper's (section 4.3) where it gives one."""
 
     m: int = _setting(48, "M: bytes a document at 8 bits; must divide the dimension", alias="--sub-vectors")
     nbits: int = _setting(8, "bits a code", choices=(4, 8))
@@ -101,13 +114,16 @@ class TrainConfig:
             if getattr(self, name) not in allowed:
                 flag = "--" + name.replace("_", "-")
                 raise JPQError(f"{flag} {getattr(self, name)} is unknown: choose one of {', '.join(allowed)}")
-        for name in ("negatives", "batch_size", "opq_sample", "max_query_length", "lambda_cut", "checkpoint_steps"):
-            if getattr(self, name) < 1:
-                raise JPQError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
-        for name in ("epochs", "encoder_lr", "weight_decay", "reconstruction"):
-            if getattr(self, name) < 0:
-                raise JPQError(f"--{name.replace('_', '-')} {getattr(self, name)}: must not be negative")
-
+        for field_ in fields(self):
+            value = getattr(self, field_.name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            flag = f"--{field_.name.replace('_', '-')} {value}"
+            least = 1 if field_.name in _AT_LEAST_ONE else 0
+            if not math.isfinite(value) or value < least:
+                raise JPQError(f"{flag}: must be a number of at least {least}")
+            if field_.name in _ABOVE_ZERO and value == 0:
+                raise JPQError(f"{flag}: must be above 0")
         if not 0 <= self.distillation <= 1:
             raise JPQError(f"--distillation {self.distillation}: a weight between 0 and 1")
         self._check_combinations()
@@ -115,6 +131,8 @@ class TrainConfig:
     def _check_combinations(self):
         if not self.compress and (self.scoring, self.negatives_from) != ("flat", "flat"):
             raise JPQError("--no-compress trains on the flat index: add --scoring flat --negatives-from flat")
+        if self.reconstruction and not self.labels_needed:
+            raise JPQError("--reconstruction needs relevant documents: lower --distillation below 1, and give --qrels")
         if self.compress and self.train_centroids and self.scoring == "flat" and not self.reconstruction:
             raise JPQError("--scoring flat gives the centroids no gradient: add --no-train-centroids")
 

@@ -7,6 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jpq_pyserini.codec import ProductQuantizer
+from jpq_pyserini.errors import JPQError
 from jpq_pyserini.flat import FlatFolder
 from jpq_pyserini.storage import new_directory
 from jpq_pyserini.train.config import TrainConfig
@@ -27,6 +28,8 @@ def initialise(
         JPQError: an embedding is not finite.
     """
     sample = flat.sample(config.opq_sample, config.seed)
+    if len(sample) < 1 << config.nbits:
+        raise JPQError(f"--opq-sample {config.opq_sample} is less than the {1 << config.nbits} centroids: raise it")
     if not np.isfinite(sample).all():
         flat.check_finite()
     rotation, centroids = train_opq(

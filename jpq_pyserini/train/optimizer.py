@@ -12,10 +12,10 @@ def make_optimizer(model: JPQModel, config: TrainConfig) -> torch.optim.AdamW:
         model.centroids.requires_grad_(config.train_centroids)
     frozen = word_embeddings(model.encoder) if config.train_encoder == "no-word-embeddings" else set()
     decayed, undecayed = [], []
-    for name, parameter in model.encoder.named_parameters():
+    for parameter in model.encoder.parameters():
         parameter.requires_grad_(config.train_encoder != "none" and parameter not in frozen)
         if parameter.requires_grad:
-            (undecayed if name.endswith("bias") or "LayerNorm" in name else decayed).append(parameter)
+            (undecayed if parameter.ndim < 2 else decayed).append(parameter)  # biases and norms are not decayed
     groups = [
         {"params": decayed, "weight_decay": config.weight_decay, "lr": config.encoder_lr},
         {"params": undecayed, "weight_decay": 0.0, "lr": config.encoder_lr},

@@ -31,7 +31,7 @@ from jpq_pyserini.train.opq import check_sizes
 from jpq_pyserini.train.report import TrainReport, training_record
 from jpq_pyserini.train.trainer import Searches, Trainer, total_steps
 
-#: Settings that change nothing in the result, so that a checkpoint of other values fits.
+#: Settings that a run may change when it is resumed.
 _NEUTRAL = ("checkpoint_steps", "log_with", "device")
 
 

@@ -89,7 +89,7 @@ def training_record(run, trainer: Trainer, score_scale: float) -> dict:
     }
     return {
         "config": asdict(config) | {"score_scale": score_scale, "centroid_lr": config.effective_centroid_lr},
-        "data": {name: str(path) for name, path in paths.items() if path is not None},
+        "data": {name: os.path.basename(os.path.abspath(path)) for name, path in paths.items() if path is not None},
         "fingerprint": {name: run.fingerprint()[name] for name in ("index", "docid", *list(paths)[1:])},
         "training_queries": len(trainer.training),
         "dev_queries": len(trainer.dev),
