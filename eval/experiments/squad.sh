@@ -5,7 +5,7 @@
 #
 # COLLECTION holds corpus.jsonl, queries.{train,val,test}.tsv, qrels.{train,val,test}.txt and minilm-flat/ (what
 # `python -m pyserini.encode … output --to-faiss` wrote); ENCODER is all-MiniLM-L6-v2, name or folder.
-# Steps whose output exists are skipped. Flags after OUTPUT replace those of the published table (eval/README.md).
+# Steps whose output exists are skipped. Flags after OUTPUT replace those of the published table, set below.
 # ALPHA, the weight of BM25 in the hybrid, was chosen on the val questions among 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12.
 set -euo pipefail
 collection=$(realpath "$1") encoder=$2 output=$3
@@ -19,7 +19,7 @@ once() {  # output, command ...: run the command unless its output exists
     shift
     [ -e "$made" ] && return
     echo "+ $*" >&2
-    "$@"
+    "$@" || { rm -rf "$made"; exit 1; }  # what is there is complete
 }
 
 topics="$collection/queries.test.tsv"
