@@ -26,7 +26,7 @@ once() {  # output, command ...: run the command unless its output exists
     shift
     [ -e "$made" ] && return
     echo "+ $*" >&2
-    "$@"
+    "$@" || { rm -rf "$made"; exit 1; }  # what is there is complete
 }
 
 for collection in "${collections[@]}"; do
