@@ -70,22 +70,27 @@ def pack(
     with new_directory(output) as partial:
         archive = partial / draft.filename
         public = partial / RECORD
-        public.write_text(json.dumps(_public(directory), indent=2) + "\n", encoding="utf-8")
+        seen = _public(directory)
+        public.write_text(json.dumps(seen, indent=2) + "\n", encoding="utf-8")
         write_archive(directory, [*record.sha256, RECORD], archive, stem, instead={RECORD: public})
         public.unlink()
         entry = replace(draft, size=archive.stat().st_size, **digests_of(archive, ("md5", "sha256")))
         catalogue = {name: entry.to_json() | {"urls": where}}
         (partial / f"{name}.json").write_text(json.dumps(catalogue, indent=2) + "\n", encoding="utf-8")
-        (partial / entry.readme).write_text(readme.of_directory(entry, record), encoding="utf-8")
+        (partial / entry.readme).write_text(
+            readme.of_directory(entry, replace(record, encoder=seen["encoder"], training=seen["training"])),
+            encoding="utf-8",
+        )
     return entry
 
 
 def _public(directory: Path) -> dict:
-    """Return the record as others may see it: a document encoder in a folder of this machine keeps only its name."""
+    """Return the record as others may see it: files and folders of this machine keep only their names."""
     values = json.loads((directory / RECORD).read_text(encoding="utf-8"))
-    encoder = values.get("encoder") or {}
-    if os.path.isabs(encoder.get("name_or_path") or ""):
-        encoder["name_or_path"] = os.path.basename(encoder["name_or_path"])
+    for paths in (values.get("encoder") or {}, (values.get("training") or {}).get("data") or {}):
+        for key, value in paths.items():
+            if isinstance(value, str) and os.path.isabs(value):
+                paths[key] = os.path.basename(value)
     return values
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -271,3 +272,19 @@ def test_our_command_line(share, tiny, tmp_path):
     assert sorted(path.suffix for path in (tmp_path / "other").iterdir()) == [".gz", ".json", ".md"]
     done = ours("pack", tiny / "index", "--name", "a/b", "--output", tmp_path / "no", check=False)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+
+
+def test_packing_tells_nothing_of_this_machine(tiny, tmp_path):
+    directory = shutil.copytree(tiny / "index", tmp_path / "index")
+    record = json.loads((directory / "jpq.json").read_text())
+    assert record["encoder"]["name_or_path"] == str(tiny / "encoder")
+    record["training"] = {"data": {"topics": str(tmp_path / "secret" / "topics.tsv")}}
+    (directory / "jpq.json").write_text(json.dumps(record))
+    entry = pack(directory, tmp_path / "share", name="tiny.public")
+    with tarfile.open(tmp_path / "share" / entry.filename) as archive:
+        inside = archive.extractfile(next(name for name in archive.getnames() if name.endswith("jpq.json"))).read()
+    packed = json.loads(inside)
+    assert packed["encoder"]["name_or_path"] == "encoder"
+    assert packed["training"]["data"] == {"topics": "topics.tsv"}
+    texts = [inside.decode(), *(path.read_text() for path in (tmp_path / "share").glob("*.[jR]*"))]
+    assert not [text for text in texts if str(tmp_path) in text or str(tiny) in text]
