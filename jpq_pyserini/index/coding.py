@@ -135,7 +135,7 @@ def code_flat(flat: FlatFolder, codec: ProductQuantizer, progress: bool) -> np.n
         )
     codes = np.empty((N, codec.m), dtype=np.uint8)
     with tqdm(total=N, desc="code", unit="doc", unit_scale=True, disable=not progress) as bar:
-        for start, chunk in flat.chunks(1 << 14):
+        for start, chunk in flat.chunks():
             codes[start : start + len(chunk)] = codec.encode(chunk)
             bar.update(len(chunk))
     return codes

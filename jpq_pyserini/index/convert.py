@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from jpq_pyserini.flat import FlatFolder
+from jpq_pyserini.index import grow
 from jpq_pyserini.index.collection import JPQIndex
 from jpq_pyserini.index.record import query_encoder_path
 from jpq_pyserini.layouts import LAYOUTS
@@ -69,7 +70,7 @@ def _encoder_copier(args: argparse.Namespace):
     """Return what copies the query encoder's folder to where it is told, exporting it if asked; None without one."""
     source = Path(args.index) / QUERY_ENCODER
     if args.encoder_backend is None:
-        return (lambda folder: shutil.copytree(source, folder)) if source.is_dir() else None
+        return grow.copy_query_encoder(Path(args.index))
     from jpq_pyserini import backends
     from jpq_pyserini.text_encoder import load_text_encoder
 

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from jpq_pyserini.codec import ProductQuantizer
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.flat import FlatFolder
+from jpq_pyserini.index.coding import code_flat
 from jpq_pyserini.storage import new_directory
 from jpq_pyserini.train.config import TrainConfig
 from jpq_pyserini.train.opq import train_opq
@@ -43,17 +43,7 @@ def initialise(
         progress=progress,
     )
     codec = ProductQuantizer(centroids, centroids, rotation)
-    return codec, encode_all(flat, codec, progress)
-
-
-def encode_all(flat: FlatFolder, codec: ProductQuantizer, progress: bool = True) -> np.ndarray:
-    """Code every document of the folder, a chunk at a time; returns (N, M) uint8."""
-    codes = np.empty((len(flat.docids), codec.m), dtype=np.uint8)
-    with tqdm(total=len(codes), desc="code", unit="doc", unit_scale=True, disable=not progress) as bar:
-        for start, chunk in flat.chunks():
-            codes[start : start + len(chunk)] = codec.encode(chunk)
-            bar.update(len(chunk))
-    return codes
+    return codec, code_flat(flat, codec, progress)
 
 
 def save_start(folder: str | os.PathLike, codec: ProductQuantizer, codes: np.ndarray) -> None:

@@ -12,6 +12,7 @@ from jpq_pyserini.docids import RowsByDocid
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.flat import FlatFolder
 from jpq_pyserini.index import JPQIndex, save_flat_index
+from jpq_pyserini.index.coding import code_flat
 from jpq_pyserini.storage import refuse_existing
 from jpq_pyserini.text_encoder import save_text_encoder
 from jpq_pyserini.train import initialise
@@ -173,6 +174,6 @@ def _write(run: Run, flat: FlatFolder, codec, codes, model: JPQModel, record: di
     trained = codec.with_centroids(model.centroids.detach().cpu().numpy())
     if run.config.reconstruction:  # DPQ: its codes follow its centroids
         trained = ProductQuantizer(trained.centroids, trained.centroids, codec.rotation)
-        codes = initialise.encode_all(flat, trained, progress)
+        codes = code_flat(flat, trained, progress)
     index = JPQIndex(trained, codes, flat.docids, encoder=run.encoder.document_record(), training=record)
     index.save(run.output, write_encoder)
