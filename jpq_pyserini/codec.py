@@ -4,14 +4,16 @@ One letter, one meaning, here and everywhere: D dimension, M sub-vectors, K cent
 B queries.
 """
 
+import dataclasses
+import math
 import os
-from dataclasses import dataclass
 
 import faiss
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from jpq_pyserini.anisotropic import improve_codes
 from jpq_pyserini.errors import JPQError
 
 _ROWS = 1 << 12  # embeddings rotated at once
@@ -20,7 +22,7 @@ _ROWS = 1 << 12  # embeddings rotated at once
 _DISTANCES = 1 << 22
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class ProductQuantizer:
     """A product quantizer with the two sets of centroids that JPQ needs.
 
@@ -29,11 +31,14 @@ class ProductQuantizer:
         assignment_centroids: (M, K, D/M) float32, as OPQ left them: what documents are *assigned* to, by L2. JPQ never
             recomputes codes (section 3.3), so a document added later must be coded as the first ones were.
         rotation: (D, D) float32, orthonormal, applied as ``x @ rotation.T`` before splitting (OPQ); None for plain PQ.
+        anisotropy: h of :mod:`jpq_pyserini.anisotropic`: what an error along a document costs more than one across it
+            when its codes are chosen; 0 takes the nearest centroids (equation 9).
     """
 
     centroids: np.ndarray
     assignment_centroids: np.ndarray
     rotation: np.ndarray | None = None
+    anisotropy: float = 0.0
 
     def __post_init__(self):
         M, K, sub_dimension = self.centroids.shape
@@ -45,6 +50,8 @@ class ProductQuantizer:
             )
         if self.rotation is not None and self.rotation.shape != (D, D):
             raise JPQError(f"a rotation of shape {self.rotation.shape} does not fit centroids of dimension {D}")
+        if not (math.isfinite(self.anisotropy) and self.anisotropy >= 0):
+            raise JPQError(f"an anisotropy of {self.anisotropy}: it must be a number of at least 0")
         if K not in (16, 256):
             raise JPQError(f"{K} centroids a sub-vector: only 16 (4 bits) and 256 (8 bits) are supported")
         for name in ("centroids", "assignment_centroids", "rotation"):
@@ -83,7 +90,7 @@ class ProductQuantizer:
         return embeddings if self.rotation is None else embeddings @ self.rotation.T
 
     def encode(self, embeddings: np.ndarray) -> np.ndarray:
-        """Assign (N, D) embeddings to the nearest *assignment* centroids by L2 (eq. 8, 9).
+        """Assign (N, D) embeddings to *assignment* centroids: the nearest (eq. 8, 9), or as ``anisotropy`` says.
 
         Returns:
             codes (N, M) uint8.
@@ -92,7 +99,10 @@ class ProductQuantizer:
         codes = np.empty((len(embeddings), self.m), dtype=np.uint8)
         for start in range(0, len(embeddings), _ROWS):
             rotated = self.rotate(embeddings[start : start + _ROWS])
-            codes[start : start + _ROWS] = assign(rotated, self.assignment_centroids)
+            chosen = assign(rotated, self.assignment_centroids)
+            if self.anisotropy:
+                chosen = improve_codes(rotated, chosen, self.assignment_centroids, self.anisotropy)
+            codes[start : start + _ROWS] = chosen
         return codes
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
@@ -123,13 +133,15 @@ class ProductQuantizer:
 
     def with_centroids(self, centroids: np.ndarray) -> "ProductQuantizer":
         """Return the same codec scored with other (M, K, D/M) centroids; assignments stay."""
-        return ProductQuantizer(centroids, self.assignment_centroids, self.rotation)
+        return dataclasses.replace(self, centroids=centroids)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the codec as safetensors: ``centroids``, ``assignment_centroids`` and, with OPQ, ``rotation``."""
+        """Write safetensors: ``centroids``, ``assignment_centroids``, ``rotation`` and ``anisotropy`` if there are."""
         tensors = {"centroids": self.centroids, "assignment_centroids": self.assignment_centroids}
         if self.rotation is not None:
             tensors["rotation"] = self.rotation
+        if self.anisotropy:
+            tensors["anisotropy"] = np.array([self.anisotropy])
         save_file(tensors, path)
 
     @classmethod
@@ -137,7 +149,8 @@ class ProductQuantizer:
         """Read what :meth:`save` wrote; :class:`JPQError` when the file is missing, truncated or something else."""
         try:
             tensors = load_file(path)
-            return cls(tensors["centroids"], tensors["assignment_centroids"], tensors.get("rotation"))
+            anisotropy = float(tensors["anisotropy"][0]) if "anisotropy" in tensors else 0.0
+            return cls(tensors["centroids"], tensors["assignment_centroids"], tensors.get("rotation"), anisotropy)
         except (OSError, SafetensorError, KeyError) as error:
             raise JPQError(f"{path} is no readable codec ({error}): copy it again from where it was built") from error
 

@@ -142,9 +142,10 @@ def code_flat(flat: FlatFolder, codec: ProductQuantizer, progress: bool) -> np.n
 
 
 def codec_digest(codec: ProductQuantizer) -> str:
-    """Return the SHA-256 of what codes depend on: rotation and assignment centroids."""
+    """Return the SHA-256 of what codes depend on: rotation, assignment centroids and anisotropy."""
     digest = hashlib.sha256(codec.assignment_centroids.tobytes())
     digest.update(b"" if codec.rotation is None else codec.rotation.tobytes())
+    digest.update(repr(codec.anisotropy).encode() if codec.anisotropy else b"")
     return digest.hexdigest()
 
 

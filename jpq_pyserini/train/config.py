@@ -47,6 +47,10 @@ class TrainConfig:
     opq: bool = _setting(True, "learn a rotation (OPQ); without it plain PQ")
     opq_sample: int = _setting(65536, "embeddings that OPQ learns from, drawn at random")
     opq_iterations: int = _setting(40, "rounds of OPQ")
+    anisotropy: float = _setting(
+        0.0,
+        "what an error along a document costs more than one across it when codes are chosen; 0 is the paper's L2",
+    )
     loss: str = _setting("lambdarank", "pairwise loss on the quantized scores", choices=LOSSES)
     lambda_cut: int = _setting(
         200, "LambdaRank: ranks below this weigh nothing; the paper's 200 for passages, 10 for documents"

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jpq_pyserini.codec import ProductQuantizer
+from jpq_pyserini.anisotropic import improve_centroids
+from jpq_pyserini.codec import ProductQuantizer, assign
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.flat import FlatFolder
 from jpq_pyserini.index.coding import code_flat
@@ -14,6 +15,7 @@ from jpq_pyserini.train.config import TrainConfig
 from jpq_pyserini.train.opq import train_opq
 
 _CODEC, _CODES = "codec.safetensors", "codes.npy"
+_ANISOTROPIC_ROUNDS = 4
 
 
 def initialise(
@@ -42,8 +44,17 @@ def initialise(
         device=device,
         progress=progress,
     )
-    codec = ProductQuantizer(centroids, centroids, rotation)
+    if config.anisotropy:
+        centroids = _anisotropic(sample, rotation, centroids, config.anisotropy)
+    codec = ProductQuantizer(centroids, centroids, rotation, config.anisotropy)
     return codec, code_flat(flat, codec, progress)
+
+
+def _anisotropic(sample: np.ndarray, rotation, centroids: np.ndarray, weight: float) -> np.ndarray:
+    """Move OPQ's centroids to where the codes of the sample cost least when errors along a document weigh more."""
+    rotated = sample if rotation is None else sample @ rotation.T
+    nearest = assign(rotated, centroids)
+    return improve_centroids(rotated, nearest, centroids, weight, _ANISOTROPIC_ROUNDS)[1]
 
 
 def save_start(folder: str | os.PathLike, codec: ProductQuantizer, codes: np.ndarray) -> None:

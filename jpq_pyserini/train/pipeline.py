@@ -1,5 +1,6 @@
 """From a flat folder, an encoder and queries to an index directory."""
 
+import dataclasses
 import os
 import time
 from dataclasses import asdict, dataclass
@@ -7,7 +8,6 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from jpq_pyserini.codec import ProductQuantizer
 from jpq_pyserini.docids import RowsByDocid
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.flat import FlatFolder
@@ -173,7 +173,7 @@ def _write(run: Run, flat: FlatFolder, codec, codes, model: JPQModel, record: di
         return
     trained = codec.with_centroids(model.centroids.detach().cpu().numpy())
     if run.config.reconstruction:  # DPQ: its codes follow its centroids
-        trained = ProductQuantizer(trained.centroids, trained.centroids, codec.rotation)
+        trained = dataclasses.replace(trained, assignment_centroids=trained.centroids)
         codes = code_flat(flat, trained, progress)
     index = JPQIndex(trained, codes, flat.docids, encoder=run.encoder.document_record(), training=record)
     index.save(run.output, write_encoder)
