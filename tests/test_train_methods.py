@@ -72,10 +72,10 @@ def test_distillation_needs_no_labels_and_moves_towards_the_flat_scores(tiny, qu
         return float(((difference - difference.mean(1, keepdims=True)) ** 2).mean())
 
     config = TrainConfig(**FAST | {"distillation": 1.0, "negatives": 300, "epochs": 24, "encoder_lr": 2e-4})
-    config = dataclasses.replace(config, dropout=False)
+    config = dataclasses.replace(config, dropout=False, anisotropy=0.0)
     where = (tiny / "flat", str(tiny / "encoder"))
     train_index(*where, tmp_path / "distilled", queries / "train.tsv", config=config, progress=False)
-    run(tiny, queries, tmp_path / "opq", dev=False, epochs=0)
+    run(tiny, queries, tmp_path / "opq", dev=False, epochs=0, anisotropy=0.0)
     assert gap(tmp_path / "distilled") < 0.8 * gap(tmp_path / "opq")
     with pytest.raises(JPQError, match="--qrels is missing"):
         train_index(*where, tmp_path / "no", queries / "train.tsv", config=TrainConfig(**FAST | {"distillation": 0.5}))

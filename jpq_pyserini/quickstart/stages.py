@@ -91,11 +91,13 @@ class Stages:
         return self.workspace.step("encode", made_from, [output], work)
 
     def train(self, name: str, epochs: int, flat: str) -> str:
-        """Train an index; no epochs leave it as OPQ makes it."""
+        """Train an index; no epochs leave it as plain OPQ makes it."""
         chosen, output = self.settings, self.indexes[name]
         options = ["--m", chosen.m, "--epochs", epochs, "--passage-max-length", self.passage_tokens]
         if epochs:
             options += ["--encoder-lr", chosen.encoder_lr, "--eval-steps", self._eval_steps(), "--resume"]
+        else:
+            options += ["--anisotropy", 0]
         options += ["--pooling", chosen.pooling] if chosen.pooling else []
         options += ["--l2-norm"] if chosen.l2_norm else []
         command = commands.train(self.indexes["flat"], self.encoder, self.collection, output, options)

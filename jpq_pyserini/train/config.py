@@ -48,8 +48,9 @@ class TrainConfig:
     opq_sample: int = _setting(65536, "embeddings that OPQ learns from, drawn at random")
     opq_iterations: int = _setting(40, "rounds of OPQ")
     anisotropy: float = _setting(
-        0.0,
-        "what an error along a document costs more than one across it when codes are chosen; 0 is the paper's L2",
+        3.0,
+        "what an error along a document costs more than one across it when codes are chosen; 0 is the paper's choice, "
+        "the nearest centroids",
     )
     loss: str = _setting("lambdarank", "pairwise loss on the quantized scores", choices=LOSSES)
     lambda_cut: int = _setting(
