@@ -18,8 +18,8 @@ from jpq_pyserini.train.negatives import FlatSearch, QuantizedSearch, take_negat
 
 # Kind of point, as the legend says it, and how it is drawn; the last is on top.
 _KINDS = {
-    "both": ("negative of both", {"color": "0.6", "marker": "o", "markersize": 2.6}),
-    "bf": ("BF negative only", {"color": "#D55E00", "marker": "^", "markersize": 3.6}),
+    "both": ("negative of both", {"color": "0.75", "marker": "o", "markersize": 2.6}),
+    "bf": ("BF negative only", {"color": "#D55E00", "marker": "^", "markersize": 3.8, "markerfacecolor": "white"}),
     "jpq": ("JPQ negative only", {"color": "#0072B2", "marker": "s", "markersize": 3.2}),
     "relevant": ("relevant", {"color": "#009E73", "marker": "P", "markersize": 7, "markeredgecolor": "black"}),
     "query": ("query", {"color": "#E69F00", "marker": "*", "markersize": 10, "markeredgecolor": "black"}),
@@ -62,7 +62,9 @@ def check_same_collection(index: JPQIndex, flat: FlatFolder) -> None:
     )
     if row is not None or len(index) != N:
         told = (
-            f"document {row} is {index.docids[row]!r} and {flat.docids[row]!r}" if row is not None else "one is longer"
+            f"document {row} is {index.docids[row]!r} in one and {flat.docids[row]!r} in the other"
+            if row is not None
+            else "one is longer"
         )
         raise JPQError(
             f"{index.name} ({len(index):,} documents) and {flat.path} ({N:,}) are not of one collection, {told}: "
@@ -107,26 +109,31 @@ def find(
 
 
 def on_a_plane(documents: np.ndarray, query: np.ndarray, *, seed: int, perplexity: float) -> np.ndarray:
-    """Lay documents and a query out by t-SNE so that distance to the query follows the inner product with it.
+    """Lay documents (n, D) and a query (D,) out by t-SNE; returns (n + 1, 2) float32, the query last."""
+    manifold = style.needed("sklearn.manifold")
+    together = of_one_length(documents, query)
+    perplexity = min(perplexity, max(1.0, (len(together) - 1) / 3))
+    return manifold.TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(together)
 
-    t-SNE knows distances only. One more coordinate, √(R² − |d|²), brings every document to length R, the longest one's;
-    the query gets 0 there and is scaled to R. Then |q − d|² = 2R² − 2⟨q,d⟩·R/|q|: the nearest is the best.
+
+def of_one_length(documents: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Return vectors whose distances tell what inner products told, because t-SNE knows distances only.
+
+    One more coordinate, √(R² − |d|²), brings every document to the length R of the longest one; the query gets 0 there
+    and is scaled to R. Then |q − d|² = 2R² − 2⟨q,d⟩·R/|q|: the nearest document is the best one.
 
     Args:
         documents: (n, D) float32.
         query: (D,) float32.
 
     Returns:
-        (n + 1, 2) float32, the query last.
+        (n + 1, D + 1) float32, the query last.
     """
-    manifold = style.needed("sklearn.manifold")
     squares = (documents.astype(np.float64) ** 2).sum(1)
     radius = np.sqrt(squares.max())
     lifted = np.column_stack([documents, np.sqrt(np.maximum(radius**2 - squares, 0))])
-    scaled = np.append(query * (radius / max(np.linalg.norm(query), 1e-12)), 0)
-    together = np.vstack([lifted, scaled]).astype(np.float32)
-    perplexity = min(perplexity, max(1.0, (len(together) - 1) / 3))
-    return manifold.TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(together)
+    length = np.linalg.norm(query)
+    return np.vstack([lifted, np.append(query * (radius / length if length else 1), 0)]).astype(np.float32)
 
 
 def draw(neighbourhoods: Sequence[Neighbourhood], *, width: float | None = None):
@@ -151,10 +158,10 @@ def draw(neighbourhoods: Sequence[Neighbourhood], *, width: float | None = None)
         for kind, (_, look) in _KINDS.items():
             places = each.places[kinds == kind]
             if len(places):
-                (line,) = axes.plot(places[:, 0], places[:, 1], linestyle="none", markeredgewidth=0.5, **look)
+                (line,) = axes.plot(places[:, 0], places[:, 1], linestyle="none", markeredgewidth=0.6, **look)
                 line.set_gid(f"{kind}: {each.index}, {each.qid}")
     handles = [
-        Line2D([], [], linestyle="none", markeredgewidth=0.5, **look, label=label) for label, look in _KINDS.values()
+        Line2D([], [], linestyle="none", markeredgewidth=0.6, **look, label=label) for label, look in _KINDS.values()
     ]
     style.legend_below(figure, handles)
     return figure

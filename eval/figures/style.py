@@ -17,7 +17,7 @@ from jpq_pyserini.storage import new_file
 
 COLUMN_CM = 8.5  # one column of a two-column page
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 LINES = ("-", "--", "-.", ":")
 GREY = "0.45"
 HOLLOW = {"markerfacecolor": "white", "markeredgewidth": 0.8}
@@ -120,7 +120,7 @@ def plain_numbers(low: float, high: float) -> list[float]:
         ticks = [tick for tick in ticks if low <= tick <= high]
         if len(ticks) >= 3:
             break
-    return ticks[:: math.ceil(len(ticks) / 7)] or [low]
+    return ticks[:: max(1, math.ceil(len(ticks) / 7))] or [low]
 
 
 def ticks_at(axis, values: Sequence[float]) -> None:
