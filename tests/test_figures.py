@@ -113,7 +113,8 @@ def test_encoding_counts_if_asked(runs, capsys):
 
 
 def test_smaller_is_on_the_right(runs):
-    found = points.of_runs({"jpq48": runs / "jpq48.txt", "flat": runs / "flat.txt"}, {"q1": {"d1": 1}}, ["RR@10"])
+    found = points.of_runs({"jpq48": runs / "jpq48.txt", "flat": runs / "flat.txt"})
+    found = points.scored(found, {"q1": {"d1": 1}}, ["RR@10"])
     with style.in_print():
         figure, _ = tradeoff.draw(found, ["RR@10"], tradeoff.memory(found))
     left, right = figure.axes[0].get_xlim()
@@ -166,6 +167,7 @@ def test_published_points_of_the_paper():
 )
 def test_what_lacks_is_told(runs, figure, options, message):
     write_facts(runs / "jpq96.txt", Facts(bytes_per_document=96))
+    (runs / "jpq96.txt").write_text("told before the run is read\n")
     with pytest.raises(JPQError, match=message):
         main([*_arguments(runs, figure, ["flat", "jpq96"]), *options])
     assert not (runs / "out.png").exists()

@@ -62,33 +62,34 @@ class Point:
         return float(value)
 
 
-def of_runs(
-    runs: Mapping[str, str | os.PathLike],
+def of_runs(runs: Mapping[str, str | os.PathLike]) -> list[Point]:
+    """Read the facts beside run files; the points have no values before :func:`scored`.
+
+    Args:
+        runs: name to run file. A run that is called what its file is called takes the title of its facts.
+
+    Raises:
+        JPQError: bad facts.
+    """
+    points = []
+    for name, path in runs.items():
+        facts = read_facts(path)
+        title = (facts.title if name == run_name(path) else None) or name
+        points.append(Point(title, {}, facts, str(facts_path(path)), run=str(path)))
+    return points
+
+
+def scored(
+    points: Sequence[Point],
     qrels: Mapping[str, Mapping[str, int]],
     measures: Sequence[str],
     note: Callable[[str], None] = lambda line: None,
 ) -> list[Point]:
-    """Score run files as ``eval.compare`` does and read the facts beside them.
-
-    Args:
-        runs: name to run file. A run that is called what its file is called takes the title of its facts.
-        qrels, measures, note: as :func:`~jpq_pyserini.eval.compare.compare` takes them.
-
-    Raises:
-        JPQError: as there, or bad facts.
-    """
-    facts = {name: read_facts(path) for name, path in runs.items()}  # before the minutes that scoring may take
-    means = compare(runs, qrels, measures, note=note).means() if runs else {}
-    return [
-        Point(
-            (facts[name].title if name == run_name(path) else None) or name,
-            means[name],
-            facts[name],
-            str(facts_path(path)),
-            run=str(path),
-        )
-        for name, path in runs.items()
-    ]
+    """Return the points of runs with their values, which are those of :func:`~jpq_pyserini.eval.compare.compare`."""
+    if not points:
+        return []
+    means = compare({point.run: point.run for point in points}, qrels, measures, note=note).means()
+    return [dataclasses.replace(point, values=means[point.run]) for point in points]
 
 
 def shipped() -> list[str]:
