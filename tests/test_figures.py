@@ -51,7 +51,7 @@ def _drawn(folder):
     """Return the JSON, the words of the SVG, and how many markers each of its series has."""
     tree = ET.parse(folder / "out.svg", ET.XMLParser(target=ET.TreeBuilder(insert_comments=True)))
     words = [each.text.strip() for each in tree.iter(ET.Comment)]
-    markers = {g.get("id"): len(list(g.iter(f"{SVG}use"))) for g in tree.iter(f"{SVG}g") if ": " in g.get("id", "")}
+    markers = {g.get("id"): len(list(g.iter(f"{SVG}use"))) for g in tree.iter(f"{SVG}g") if ":" in g.get("id", "")}
     assert (folder / "out.png").read_bytes().startswith(b"\x89PNG")
     return json.loads((folder / "out.json").read_text()), words, markers
 
@@ -76,7 +76,11 @@ def test_size_on_the_command_line(runs):
     assert record["points"][-1]["source"] == "a paper"
     for panel in ("flat", "JPQ, M=48", "JPQ, M=96", "theirs", "RR@10", "R@100", "hollow: published", record["x"]):
         assert panel in words
-    assert markers == {"run: flat": 1, "run: JPQ": 2, "published: JPQ": 1}  # one id a series: the last panel's
+    assert markers == {
+        f"{series}:{measure}": count
+        for series, count in (("run:flat", 1), ("run:JPQ", 2), ("published:JPQ", 1))
+        for measure in ("RR@10", "R@100")
+    }
 
 
 def test_same_figure_same_bytes(runs, capsys):
@@ -144,6 +148,15 @@ def test_names_cover_nothing():
     assert len(legend.get_texts()) == len({point.series for point in found})
 
 
+def test_series_without_room_or_line_have_a_legend():
+    found = points.of_publications("marco-passage", ["RR@10"])
+    with style.in_print():
+        figure, _ = tradeoff.draw(found, ["RR@10"], tradeoff.memory(found))
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(dict.fromkeys(point.series for point in found))
+    assert not figure.axes[0].texts
+
+
 def test_published_points_of_the_paper():
     for name, jpq, times in (("marco-passage", 0.341, 186), ("marco-doc", 0.401, 5833)):
         assert name in points.shipped()
@@ -197,7 +210,7 @@ def test_yaml_points(tmp_path, capsys):
     record, words, markers = _drawn(tmp_path)
     assert record["points"][0]["x"] == 3
     assert "x" in words
-    assert markers == {"published: x": 1}
+    assert markers == {"published:x:RR@10": 1}
 
 
 def test_times_with_different_threads_do_not_mix(runs):
@@ -212,7 +225,11 @@ def test_ablation_from_runs_and_from_scores(runs, capsys):
     measures = ["--measures", "RR@10", "R@100"]
     main([*_arguments(runs, "ablation", []), *chosen, *measures])
     record, words, markers = _drawn(runs)
-    assert markers == {"strategy: OPQ": 2, "strategy: JPQ": 2, "ceiling: flat": 0}
+    assert markers == {
+        f"{line}:{measure}": count
+        for line, count in (("strategy:OPQ", 2), ("strategy:JPQ", 2), ("ceiling:flat", 0))
+        for measure in ("RR@10", "R@100")
+    }
     assert {"OPQ", "JPQ", "flat", "16", "48", "RR@10", "R@100"} <= set(words)
     compare.main([*_arguments(runs)[1:3], *chosen, *measures, "--format", "json", "--output", str(runs / "s.json")])
     scored = {run["name"]: run["means"] for run in json.loads((runs / "s.json").read_text())["runs"]}
@@ -263,8 +280,8 @@ def test_negatives(tiny, tmp_path, capsys):
         assert f"tiny, query {panel['qid']}: {panel['shared']} of 12 negatives" in printed
         for kind in ("both", "bf", "jpq", "relevant"):
             expected = sum(each == kind for each in kinds.values())
-            assert markers.get(f"{kind}: tiny, {panel['qid']}", 0) == expected
-        assert markers[f"query: tiny, {panel['qid']}"] == 1
+            assert markers.get(f"{kind}:tiny:{panel['qid']}", 0) == expected
+        assert markers[f"query:tiny:{panel['qid']}"] == 1
         assert np.isfinite([panel["query"], *(each["place"] for each in panel["documents"])]).all()
     assert {"BF negative only", "JPQ negative only", "negative of both", "relevant", "query"} <= set(words)
 

@@ -78,10 +78,11 @@ def draw(means: Mapping[str, Mapping[str, float]], measures: Sequence[str], *, w
         for number, (name, by_m) in enumerate(lines.items()):
             points = [(m, by_m[m][measure]) for m in sorted(by_m)]
             (line,) = axes.plot(*zip(*points, strict=True), **style.look(number)._asdict(), label=name, zorder=3)
-            line.set_gid(f"strategy: {name}")
+            style.tag(line, "strategy", name, measure)
         for number, (name, values) in enumerate(ceilings.items()):
             line = axes.axhline(values[measure], color=style.GREY, linewidth=0.9, label=name)
-            line.set(dashes=_DASHES[number % len(_DASHES)], gid=f"ceiling: {name}")
+            line.set_dashes(_DASHES[number % len(_DASHES)])
+            style.tag(line, "ceiling", name, measure)
     every_m = sorted({m for by_m in lines.values() for m in by_m})
     style.log_axis(panels[-1], "x", every_m)
     style.ticks_at(panels[-1].xaxis, every_m)

@@ -159,7 +159,7 @@ def draw(neighbourhoods: Sequence[Neighbourhood], *, width: float | None = None)
             places = each.places[kinds == kind]
             if len(places):
                 (line,) = axes.plot(places[:, 0], places[:, 1], linestyle="none", markeredgewidth=0.6, **look)
-                line.set_gid(f"{kind}: {each.index}, {each.qid}")
+                style.tag(line, kind, each.index, each.qid)
     handles = [
         Line2D([], [], linestyle="none", markeredgewidth=0.6, **look, label=label) for label, look in _KINDS.values()
     ]

@@ -101,20 +101,24 @@ def _draw_series(axes, measure: str, name: str, look: style.Look, members: Seque
         if line:
             hollow = style.HOLLOW | {"linestyle": "none"} if published else {}
             (drawn,) = axes.plot(*zip(*line, strict=True), **look._asdict() | hollow, zorder=3)
-            drawn.set_gid(f"{'published' if published else 'run'}: {name}")
+            style.tag(drawn, "published" if published else "run", name, measure)
 
 
 def _name(figure, panels: Mapping, series: Mapping[str, Sequence[Placed]], each: bool) -> None:
     """Write names beside the points, and a legend where that does not say everything."""
-    handles = {name: _handle(style.look(number), name, of) for number, (name, of) in enumerate(series.items())}
+    by_name = {name: _handle(style.look(number), name, of) for number, (name, of) in enumerate(series.items())}
     kinds = {member.point.published for members in series.values() for member in members}
     note = [style.handle(style.Look(style.GREY, "o", "none"), "hollow: published", hollow=True)] * (len(kinds) > 1)
-    groups = [handles[name] for name, of in series.items() if each and any(m.point.title != name for m in of)] + note
-    everything = [*handles.values(), *note]
-    for handles in (groups, everything):
+    groups = [by_name[name] for name, of in series.items() if each and any(m.point.title != name for m in of)] + note
+    everything = [*by_name.values(), *note]
+    scattered = not each and any(sum(m.point.published for m in of) > 1 for of in series.values())
+    for handles in (
+        (everything,) if scattered else (groups, everything)
+    ):  # one name cannot stand for points without a line
         legend = style.legend_below(figure, handles)
         labels = [_label(axes, measure, series, each) for measure, axes in panels.items()]
-        if all(len(written) == wanted for written, wanted in labels) or (handles == everything and each):
+        complete = not scattered and all(len(written) == wanted for written, wanted in labels)
+        if complete or (handles == everything and each):
             return  # beside a legend of everything, titles that have room are a help
         for written, _ in labels:
             for text in written:
