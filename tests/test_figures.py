@@ -213,6 +213,17 @@ def test_yaml_points(tmp_path, capsys):
     assert markers == {"published:x:RR@10": 1}
 
 
+def test_published_points_without_the_fact_are_left_out(tmp_path, capsys):
+    published = ["--published", "marco-passage", "--output", str(tmp_path / "out")]
+    main(["speed", *published])
+    record, _, _ = _drawn(tmp_path)
+    assert {point["title"]: point["x"] for point in record["points"]}["JPQ"] == pytest.approx(1 / 0.73)
+    assert len(record["points"]) == 7
+    assert "note: 17 published points have no ms_per_query, left out: Annoy, " in capsys.readouterr().err
+    with pytest.raises(JPQError, match="no point has ms_per_query and encode_ms_per_query"):
+        main(["speed", *published, "--with-encoding"])
+
+
 def test_times_with_different_threads_do_not_mix(runs):
     write_facts(runs / "jpq96.txt", Facts(ms_per_query=1, threads=2))
     with pytest.raises(JPQError, match="flat with 1, jpq96 with 2"):

@@ -22,6 +22,8 @@ _SCALES = {
     "memory": (tradeoff.memory, ["uncompressed"]),
     "speed": (tradeoff.speed, ["uncompressed", "with_encoding"]),
 }
+# Flag -> the fact that it needs besides.
+_MORE_FACTS = {"total": "documents", "with_encoding": "encode_ms_per_query"}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -50,6 +52,7 @@ def _tradeoff(args):
         raise JPQError("--qrels is missing: give the judgements of the runs' queries")
     own = points.of_runs(runs)
     published = [point for each in args.published for point in points.of_publications(each, measures)]
+    published = _complete(published, args)
     scale_of, flags = _SCALES[args.figure]
     scale = scale_of([*own, *published], **{flag: getattr(args, flag) for flag in flags})
     for point in [*own, *published]:
@@ -58,6 +61,19 @@ def _tradeoff(args):
     found = [*points.scored(own, qrels, measures, _note), *published]
     figure, drawn = tradeoff.draw(found, measures, scale, width=args.width or style.COLUMN_CM)
     return figure, {"queries": len(qrels), "x": scale.label, "points": drawn}
+
+
+def _complete(published: list[points.Point], args) -> list[points.Point]:
+    """Return the published points that have the facts of the figure; says how many have not."""
+    needed = ["ms_per_query"] if args.figure == "speed" else ["bytes_per_document"]
+    needed += [fact for flag, fact in _MORE_FACTS.items() if getattr(args, flag, False)]
+    complete = [point for point in published if all(getattr(point.facts, fact) is not None for fact in needed)]
+    left_out = [point.title for point in published if point not in complete]
+    if left_out:
+        _note(f"{len(left_out)} published points have no {' and '.join(needed)}, left out: {', '.join(left_out)}")
+    if published and not complete:
+        raise JPQError(f"--published {args.published[0]}: no point has {' and '.join(needed)}, which this figure draws")
+    return complete
 
 
 def _ablation(args):
