@@ -28,7 +28,7 @@ means over all queries of the qrels, so that a query without results counts zero
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, score the runs, print the table."""
     args = _parser().parse_args(argv)
-    runs = _named_paths(args.run)
+    runs = named_paths(args.run)
     if args.against is not None and args.against not in runs:
         raise JPQError(f"--against {args.against}: no run of that name, there are {', '.join(runs)}")
     for name in args.measures:
@@ -122,17 +122,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _named_paths(arguments: Sequence[str]) -> dict[str, str]:
-    """Return run name to path; a path may hold "=" if it exists as it stands."""
+def named_paths(arguments: Sequence[str], flag: str = "--run", form: str = "RUN") -> dict[str, str]:
+    """Return name to path of what ``flag`` was given; a path may hold "=" if it exists as it stands.
+
+    Raises:
+        JPQError: an argument is not ``[NAME=]form``, or a name comes twice.
+    """
     named: dict[str, str] = {}
     for argument in arguments:
         name, equals, path = argument.partition("=")
         if not equals or Path(argument).exists():
             name, path = run_name(argument), argument
         if not name or not path or "\t" in name:
-            raise JPQError(f"--run {argument!r}: give NAME=RUN, or the path of a run file")
+            raise JPQError(f"{flag} {argument!r}: give NAME={form}, or the path alone")
         if name in named:
-            raise JPQError(f"two runs are called {name!r} ({named[name]} and {path}): name them with --run NAME=RUN")
+            raise JPQError(
+                f"two runs are called {name!r} ({named[name]} and {path}): name them with {flag} NAME={form}"
+            )
         named[name] = path
     return named
 

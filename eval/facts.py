@@ -68,14 +68,27 @@ def read_facts(run: str | os.PathLike) -> Facts:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise JPQError(f"{path}: not JSON ({error}): remove it, or make the run again") from None
+    return facts_of(record, str(path))
+
+
+def facts_of(record, place: str) -> Facts:
+    """Return the facts that a JSON object gives.
+
+    Args:
+        record: what was read.
+        place: where, for messages.
+
+    Raises:
+        JPQError: no object, or a name or a kind of value that :class:`Facts` does not hold.
+    """
     known = [field.name for field in dataclasses.fields(Facts)]
     if not isinstance(record, dict) or not record.keys() <= set(known):
         extra = sorted(record.keys() - set(known))[0] if isinstance(record, dict) else "a list or a lone value"
-        raise JPQError(f"{path}: {extra!r} is no fact of a run: there are {', '.join(known)}")
+        raise JPQError(f"{place}: {extra!r} is no fact of a run: there are {', '.join(known)}")
     for name, value in record.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if value is not None and name in _NUMBERS and not number:
-            raise JPQError(f"{path}: {name} is {value!r}: it must be a number")
+            raise JPQError(f"{place}: {name} is {value!r}: it must be a number")
     return Facts(**record)
 
 

@@ -1,5 +1,6 @@
 """What ``eval.latency`` writes: JSON, a Markdown table, and the plots of the paper's figures 4 and 5."""
 
+import importlib.util
 import json
 import platform
 import time
@@ -7,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from jpq_pyserini.eval.figures import style
 
 from jpq_pyserini.index import library_versions
 
@@ -62,35 +65,40 @@ def as_markdown(runs: Sequence[dict], command: str) -> str:
 
 def draw(runs: Sequence[dict], folder: Path) -> list[str]:
     """Draw what there is data for; returns the names of the PNG files. Nothing without matplotlib."""
-    try:
-        import matplotlib
-    except ImportError:
+    if importlib.util.find_spec("matplotlib") is None:
         return []
-    matplotlib.use("Agg")
-    written = []
-    judged = [run for run in runs if run["points"] and run["points"][0]["effectiveness"]]
-    if judged:
-        written += [_scatter(judged[0], folder, measure) for measure in judged[0]["points"][0]["effectiveness"]]
-        written.append(_memory(judged[0], folder))
-    elif len(runs) > 1:
-        written.append(_growth(runs, folder))
-    elif runs and runs[0]["points"]:
-        written.append(_bars(runs[0], folder))
-    return written
+    with style.in_print():
+        judged = [run for run in runs if run["points"] and run["points"][0]["effectiveness"]]
+        if judged:
+            measures = judged[0]["points"][0]["effectiveness"]
+            return [_scatter(judged[0], folder, measure) for measure in measures] + [_memory(judged[0], folder)]
+        if len(runs) > 1:
+            return [_growth(runs, folder)]
+        return [_bars(runs[0], folder)] if runs and runs[0]["points"] else []
 
 
 def _axes(title: str, x: str, y: str):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.5, 5), layout="constrained")
-    axes = figure.add_subplot(title=title, xlabel=x, ylabel=y)
-    axes.grid(alpha=0.3, which="both")
+    figure, ((axes,),) = style.new_figure(width=12, height=7.5)
+    axes.set(title=title, xlabel=x, ylabel=y)
+    axes.grid(True)
     return figure, axes
 
 
+def _plot(axes, lines: dict[str, list[tuple[float, float]]]) -> None:
+    for number, (title, line) in enumerate(lines.items()):
+        look = style.look(number)
+        axes.plot(
+            *zip(*line, strict=True),
+            **(look if len(line) > 1 else look._replace(linestyle="none"))._asdict(),
+            label=title,
+        )
+    style.log_axis(axes, "x", [x for line in lines.values() for x, _ in line])
+    style.legend_below(axes.figure, axes.get_legend_handles_labels()[0])
+
+
 def _save(figure, folder: Path, name: str) -> str:
-    figure.savefig(folder / name, dpi=120)
-    return name
+    style.save(figure, folder / name, ["png"])
+    return f"{name}.png"
 
 
 def _by_system(run: dict) -> dict[str, list[dict]]:
@@ -106,23 +114,23 @@ def _first_mode(point: dict) -> dict:
 
 def _scatter(run: dict, folder: Path, measure: str) -> str:
     figure, axes = _axes(run["collection"], "milliseconds a query, one thread, one by one", measure)
-    for title, points in _by_system(run).items():
-        xs = [_first_mode(point)["median_ms"] for point in points]
-        axes.plot(xs, [point["effectiveness"][measure] for point in points], "o-", label=title)
-    axes.set_xscale("log")
-    axes.legend(fontsize="small")
-    return _save(figure, folder, f"time-{measure.replace('@', '')}.png")
+    lines = {
+        title: [(_first_mode(point)["median_ms"], point["effectiveness"][measure]) for point in points]
+        for title, points in _by_system(run).items()
+    }
+    _plot(axes, lines)
+    return _save(figure, folder, f"time-{measure.replace('@', '')}")
 
 
 def _memory(run: dict, folder: Path) -> str:
     measure = next(iter(run["points"][0]["effectiveness"]))
     figure, axes = _axes(run["collection"], "bytes a document", measure)
-    for title, points in _by_system(run).items():
-        best = max(points, key=lambda point: point["effectiveness"][measure])
-        axes.plot(best["bytes_per_document"], best["effectiveness"][measure], "o", label=title)
-    axes.set_xscale("log")
-    axes.legend(fontsize="small")
-    return _save(figure, folder, f"bytes-{measure.replace('@', '')}.png")
+    best = {
+        title: max(points, key=lambda point: point["effectiveness"][measure])
+        for title, points in _by_system(run).items()
+    }
+    _plot(axes, {title: [(p["bytes_per_document"], p["effectiveness"][measure])] for title, p in best.items()})
+    return _save(figure, folder, f"bytes-{measure.replace('@', '')}")
 
 
 def _growth(runs: Sequence[dict], folder: Path) -> str:
@@ -131,22 +139,19 @@ def _growth(runs: Sequence[dict], folder: Path) -> str:
     for run in runs:
         for point in run["points"]:
             lines.setdefault(point["title"], []).append((run["documents"], _first_mode(point)["median_ms"]))
-    for title, line in lines.items():
-        axes.plot(*zip(*line, strict=True), "o-", label=title)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.legend(fontsize="small")
-    return _save(figure, folder, "growth.png")
+    _plot(axes, lines)
+    style.log_axis(axes, "y", [y for line in lines.values() for _, y in line])
+    return _save(figure, folder, "growth")
 
 
 def _bars(run: dict, folder: Path) -> str:
     figure, axes = _axes(run["collection"], "milliseconds a query, one thread, one by one", "")
     points = run["points"][::-1]
     names = [f"{point['title']} {point['setting']}".strip() for point in points]
-    bars = axes.barh(names, [_first_mode(point)["median_ms"] for point in points])
-    axes.bar_label(bars, fmt="%.3g", padding=3)
-    axes.set_xscale("log")
-    return _save(figure, folder, "time.png")
+    milliseconds = [_first_mode(point)["median_ms"] for point in points]
+    axes.bar_label(axes.barh(names, milliseconds, color=style.COLOURS[0]), fmt="%.3g", padding=3)
+    style.log_axis(axes, "x", milliseconds)
+    return _save(figure, folder, "time")
 
 
 def _processor() -> str:

@@ -1,0 +1,129 @@
+"""The command line of ``python -m jpq_pyserini.eval.figures``: flags, and help with an example each."""
+
+import argparse
+
+from jpq_pyserini.eval.figures.points import shipped
+from jpq_pyserini.eval.figures.style import COLUMN_CM
+
+_DESCRIPTION = """\
+Draw the figures of the JPQ paper from your own runs and indexes. Each command writes three files: OUTPUT.png,
+OUTPUT.svg, and OUTPUT.json with the numbers behind them.
+"""
+_EPILOG = """\
+size, memory and speed read the facts of a run, like its bytes a document, from a file beside it: those of runs/jpq.txt
+are in runs/jpq.facts.json. Written by hand:
+  {"title": "JPQ, M=48", "group": "JPQ", "documents": 20958, "bytes_per_document": 94.9, "ms_per_query": 0.58}
+Runs of one group look alike and are joined by a line. FIGURE --help has an example of each.
+"""
+_EXAMPLES = {
+    "size": """\
+example (figure 1, your runs among those of the paper):
+  python -m jpq_pyserini.eval.figures size --qrels qrels.dev.txt --published marco-passage --total \\
+      --run OPQ=runs/opq.txt --run JPQ=runs/jpq.txt --output figures/size
+""",
+    "memory": """\
+example (compression ratios as in the paper, flat being 1):
+  python -m jpq_pyserini.eval.figures memory --qrels qrels.test.txt --uncompressed flat --output figures/memory \\
+      --run flat=runs/flat.txt --run runs/opq16.txt --run runs/opq48.txt --run runs/jpq16.txt --run runs/jpq48.txt
+""",
+    "speed": """\
+example (queries a second; with --uncompressed flat, how many times as fast as flat):
+  python -m jpq_pyserini.eval.figures speed --qrels qrels.test.txt --output figures/speed \\
+      --run flat=runs/flat.txt --run runs/ivf8.txt --run runs/ivf32.txt --run JPQ=runs/jpq.txt
+""",
+    "ablation": """\
+example (a name without @M is a horizontal line):
+  python -m jpq_pyserini.eval.figures ablation --qrels qrels.test.txt --measures RR@10 R@100 --output ablation \\
+      --run OPQ@16=opq16.txt --run OPQ@48=opq48.txt --run JPQ@16=jpq16.txt --run JPQ@48=jpq48.txt --run flat=flat.txt
+runs called so can be scored by "python -m jpq_pyserini.eval.compare --format json --output scores.json" as well: then
+  python -m jpq_pyserini.eval.figures ablation --scores scores.json --output figures/ablation
+""",
+    "negatives": """\
+example (before and after training):
+  python -m jpq_pyserini.eval.figures negatives --embeddings flat --index OPQ=opq48 --index JPQ=jpq48 \\
+      --topics queries.test.tsv --qrels qrels.test.txt --qid 443396 --output figures/negatives
+""",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of ``python -m jpq_pyserini.eval.figures``, one sub-command a figure."""
+    whole = argparse.ArgumentParser(
+        prog="python -m jpq_pyserini.eval.figures",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    figures = whole.add_subparsers(dest="figure", required=True, metavar="FIGURE")
+    one = _figure(figures, "size", "effectiveness against index size (the paper's figures 1 and 6)")
+    _add_runs(one)
+    _add_published(one)
+    one.add_argument("--total", action="store_true", help="size of the whole index, MB or GB; needs the fact documents")
+    one = _figure(figures, "memory", "effectiveness against memory (figure 4): up and right is better")
+    _add_runs(one)
+    _add_published(one)
+    _add_uncompressed(one, "compression ratio to it, as in the paper (default: bytes a document, reversed)")
+    one = _figure(figures, "speed", "effectiveness against speed (figure 5): up and right is better")
+    _add_runs(one)
+    _add_published(one)
+    _add_uncompressed(one, "speed-up over it, as in the paper (default: queries a second)")
+    one.add_argument("--with-encoding", action="store_true", help="count the query encoding; needs encode_ms_per_query")
+    one = _figure(figures, "ablation", "what each strategy adds, over M (figure 7)")
+    _add_runs(one, "STRATEGY@M=RUN")
+    one.add_argument("--scores", metavar="FILE", help="draw these instead of runs: JSON that eval.compare wrote")
+    _add_negatives(_figure(figures, "negatives", "t-SNE of brute-force and JPQ negatives (figure 3)"))
+    return whole
+
+
+def _figure(figures, name: str, words: str) -> argparse.ArgumentParser:
+    added = figures.add_parser(
+        name,
+        help=words,
+        description=f"Draw {words}.",
+        epilog=_EXAMPLES[name],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = added.add_argument
+    add("--output", required=True, metavar="OUTPUT", help="path without ending, for OUTPUT.png, .svg and .json")
+    column = f"a column, {COLUMN_CM}" + ("; two for several indexes" if name == "negatives" else "")
+    add("--width", type=_centimetres, metavar="CM", help=f"of the print (default: {column})")
+    return added
+
+
+def _add_runs(one: argparse.ArgumentParser, form: str = "[NAME=]RUN") -> None:
+    add = one.add_argument
+    add("--qrels", metavar="Q", help="judgements of the runs' queries: a file, or a qrels name that Pyserini knows")
+    add("--run", action="append", default=[], metavar=form, help="run file, .gz too; repeat for each run")
+    add("--measures", nargs="+", default=["RR@10"], metavar="M", help="one panel each (default: RR@10)")
+
+
+def _add_published(one: argparse.ArgumentParser) -> None:
+    known = ", ".join(shipped())
+    words = f"points of others, drawn hollow: JSON or YAML, or those of the paper's tables: {known}; repeat for more"
+    one.add_argument("--published", action="append", default=[], metavar="FILE", help=words)
+
+
+def _add_uncompressed(one: argparse.ArgumentParser, words: str) -> None:
+    one.add_argument("--uncompressed", metavar="NAME", help=f"name of the run of the flat index: draw the {words}")
+
+
+def _add_negatives(one: argparse.ArgumentParser) -> None:
+    add = one.add_argument
+    add("--index", required=True, action="append", metavar="[NAME=]DIR", help="JPQ index; repeat for a column each")
+    add("--embeddings", required=True, metavar="FLAT", help="flat Faiss folder that the indexes were made from")
+    add("--topics", required=True, metavar="T", help="queries, as Pyserini takes them")
+    add("--qrels", required=True, metavar="Q", help="judgements: relevant documents are no negatives")
+    add("--qid", nargs="+", metavar="Q", help="queries to draw, a row each (default: the first two)")
+    add("--negatives", type=int, default=200, metavar="N", help="of each search (default: 200, as in training)")
+    add("--encoder", metavar="E", help="query encoder of both searches (default: each index's own)")
+    add("--seed", type=int, default=42, metavar="N", help="of t-SNE (default: 42)")
+
+
+def _centimetres(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 4 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is no width of 4 to 100 centimetres")
+    return value
