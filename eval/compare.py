@@ -4,11 +4,10 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from jpq_pyserini.eval.measures import DEFAULT_MEASURES, evaluate, parse_measure
 from jpq_pyserini.eval.report import Comparison, as_json, as_markdown, as_text, per_query_lines
-from jpq_pyserini.eval.runs import read_run, run_name
+from jpq_pyserini.eval.runs import named_paths, read_run
 
 from jpq_pyserini.cli import run_main
 from jpq_pyserini.errors import JPQError
@@ -28,7 +27,7 @@ means over all queries of the qrels, so that a query without results counts zero
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, score the runs, print the table."""
     args = _parser().parse_args(argv)
-    runs = _named_paths(args.run)
+    runs = named_paths(args.run)
     if args.against is not None and args.against not in runs:
         raise JPQError(f"--against {args.against}: no run of that name, there are {', '.join(runs)}")
     for name in args.measures:
@@ -120,21 +119,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--output", metavar="FILE", help="write the table to FILE instead of printing it")
     add("--per-query", metavar="FILE", help="also write every query's values: TSV of qid, run, measure, value")
     return parser
-
-
-def _named_paths(arguments: Sequence[str]) -> dict[str, str]:
-    """Return run name to path; a path may hold "=" if it exists as it stands."""
-    named: dict[str, str] = {}
-    for argument in arguments:
-        name, equals, path = argument.partition("=")
-        if not equals or Path(argument).exists():
-            name, path = run_name(argument), argument
-        if not name or not path or "\t" in name:
-            raise JPQError(f"--run {argument!r}: give NAME=RUN, or the path of a run file")
-        if name in named:
-            raise JPQError(f"two runs are called {name!r} ({named[name]} and {path}): name them with --run NAME=RUN")
-        named[name] = path
-    return named
 
 
 def _note(line: str) -> None:

@@ -1,15 +1,18 @@
 """Run files in memory: TREC (``qid Q0 docid rank score tag``) and MS MARCO (``qid docid rank``), .gz too."""
 
+import contextlib
 import gzip
+import io
 import math
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.storage import new_file
 from jpq_pyserini.topics import columns_of, text_lines
 
 _TREC = ("qid", "q0", "docid", "rank", "score", "tag")
@@ -86,6 +89,43 @@ def run_name(path: str | os.PathLike) -> str:
     """Return the file's name without .gz and its last ending: ``runs/bm25.txt.gz`` is ``bm25``."""
     name = Path(path).name.removesuffix(".gz")
     return Path(name).stem or name
+
+
+def named_paths(arguments: Sequence[str], flag: str = "--run") -> dict[str, str]:
+    """Return run name to path of ``[NAME=]RUN`` words; a path may hold "=" if it exists as it stands.
+
+    Raises:
+        JPQError: an empty name or path, a name given twice.
+    """
+    named: dict[str, str] = {}
+    for argument in arguments:
+        name, equals, path = argument.partition("=")
+        if not equals or Path(argument).exists():
+            name, path = run_name(argument), argument
+        if not name or not path or "\t" in name:
+            raise JPQError(f"{flag} {argument!r}: give NAME=RUN, or the path of a run file")
+        if name in named:
+            raise JPQError(f"two runs are called {name!r} ({named[name]} and {path}): name them with {flag} NAME=RUN")
+        named[name] = path
+    return named
+
+
+def run_lines(qid: str, hits: Iterable[tuple[str, float]], tag: str) -> Iterator[str]:
+    """Yield TREC lines of (docid, score) pairs, best first; nine digits tell all single-precision scores apart."""
+    for rank, (docid, score) in enumerate(hits, 1):
+        yield f"{qid} Q0 {docid} {rank} {score:.9g} {tag}\n"
+
+
+@contextlib.contextmanager
+def new_run_file(path: str | os.PathLike) -> Iterator[io.TextIOWrapper]:
+    """Yield a text file that takes the place of ``path`` when the block ends well, gzipped if named .gz."""
+    with new_file(path, "wb") as raw, contextlib.ExitStack() as stack:
+        if os.fspath(path).endswith(".gz"):  # without name and time: the same lines make the same bytes
+            raw = stack.enter_context(gzip.GzipFile("", "wb", 6, raw, mtime=0))
+        text = io.TextIOWrapper(raw, encoding="utf-8", newline="\n")
+        yield text
+        text.flush()
+        text.detach()
 
 
 def _columns_of_first_line(path: str) -> tuple[str, ...]:
