@@ -56,7 +56,7 @@ def write_run(run: Mapping[str, Mapping[str, float]], path: str, tag: str) -> in
     with new_run_file(path) as file:
         for qid in tqdm(run, "fusing", unit="query", delay=2, leave=False, disable=None):
             hits = run[qid]
-            file.writelines(run_lines(qid, hits.items(), tag))
+            file.writelines(line.encode() for line in run_lines(qid, hits.items(), tag))
             lines += len(hits)
     return lines
 

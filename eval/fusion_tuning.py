@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from jpq_pyserini.eval.fusing import FusedRun, Fusion
-from jpq_pyserini.eval.measures import evaluate, mean
+from jpq_pyserini.eval.measures import evaluate, mean, parse_measure
 
 from jpq_pyserini.errors import JPQError
 
@@ -57,7 +57,8 @@ def tune(
     from tqdm import tqdm
 
     grid = [np.array(weights) for weights in simplex(len(runs), step)]
-    fused = FusedRun(runs, dataclasses.replace(fusion, weights=None))
+    hits = min(fusion.hits, parse_measure(measure).cutoff or fusion.hits)  # what lies below the cutoff is not looked at
+    fused = FusedRun(runs, dataclasses.replace(fusion, weights=None, hits=hits))
     values: list[dict[str, float]] = [{} for _ in grid]
     judged = [qid for qid in qrels if qid in fused]
     if not judged:

@@ -2,12 +2,12 @@
 
 import contextlib
 import gzip
-import io
 import math
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -117,15 +117,16 @@ def run_lines(qid: str, hits: Iterable[tuple[str, float]], tag: str) -> Iterator
 
 
 @contextlib.contextmanager
-def new_run_file(path: str | os.PathLike) -> Iterator[io.TextIOWrapper]:
-    """Yield a text file that takes the place of ``path`` when the block ends well, gzipped if named .gz."""
-    with new_file(path, "wb") as raw, contextlib.ExitStack() as stack:
-        if os.fspath(path).endswith(".gz"):  # without name and time: the same lines make the same bytes
-            raw = stack.enter_context(gzip.GzipFile("", "wb", 6, raw, mtime=0))
-        text = io.TextIOWrapper(raw, encoding="utf-8", newline="\n")
-        yield text
-        text.flush()
-        text.detach()
+def new_run_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """Yield a binary file that takes the place of ``path`` when the block ends well, gzipped if named .gz."""
+    with new_file(path, "wb") as raw:
+        if not os.fspath(path).endswith(".gz"):
+            yield raw
+            return
+        with gzip.GzipFile(
+            "", "wb", 6, raw, mtime=0
+        ) as packed:  # neither name nor time: the same lines, the same bytes
+            yield packed
 
 
 def _columns_of_first_line(path: str) -> tuple[str, ...]:
