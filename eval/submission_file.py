@@ -122,10 +122,9 @@ def _lines(path: str, findings: Findings) -> Iterator[tuple[int, bytes]]:
                 if columns is None:
                     columns = len(cells)
                     _refuse_other_formats(path, number, raw, columns, findings)
-                if not raw.endswith(b"\n"):
-                    if len(cells) < columns or (tag is not None and cells[-1] != tag and tag.startswith(cells[-1])):
-                        findings.add("truncated", number, shown(raw))
-                        continue
+                if not raw.endswith(b"\n") and _is_cut(cells, columns, tag):
+                    findings.add("truncated", number, shown(raw))
+                    continue
                 if len(cells) == 6 and cells[5] != tag:
                     if tag is None:
                         tag = cells[5]
@@ -136,6 +135,11 @@ def _lines(path: str, findings: Findings) -> Iterator[tuple[int, bytes]]:
         raise JPQError(f"{path}: damaged gzip file ({error}): fetch or write it again") from None
     if columns is None:
         raise JPQError(f"{path} is empty: a run has lines 'qid Q0 docid rank score tag'")
+
+
+def _is_cut(cells: list[bytes], columns: int, tag: bytes | None) -> bool:
+    """Return whether a last line without an end lacks columns or the end of its tag."""
+    return len(cells) < columns or (tag is not None and cells[-1] != tag and tag.startswith(cells[-1]))
 
 
 def _refuse_other_files(path: str, first: bytes) -> None:
