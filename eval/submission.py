@@ -59,10 +59,10 @@ def _attempt(args, topics: list[bytes], rules: Rules, output: str, *, regroup: b
         queries, lines = _written(args, topics, rules, findings, file, regroup)
         for severity, line in findings.lines():
             print(f"{severity}: {args.run}: {line}", file=sys.stdout if severity == "repaired" else sys.stderr)
-        if "all" in args.repair and findings.rising * 2 > queries:
+        if args.repair == ["all"] and findings.rising * 2 > queries:
             raise JPQError(
                 f"{args.run}: scores rise with the ranks in {findings.rising:,} of {queries:,} queries, as distances "
-                "do: say --repair scores (the ranks are right) or --repair ranks (the scores are)"
+                "do: say --repair all scores (the ranks are right) or --repair all ranks (the scores are)"
             )
         if findings.grave:
             raise JPQError(f"{args.run}: not fit to be submitted" + ("" if args.check else ", nothing was written"))
@@ -77,7 +77,8 @@ def _written(args, topics: list[bytes], rules: Rules, findings: Findings, file, 
     queries = run_queries(args.run, findings, regroup=regroup)
     for qid, rows in tqdm(queries, "checking", unit="query", delay=2, leave=False, disable=None):
         if qid not in known:
-            hint = b", which Pyserini reads as %d" % int(qid) if qid.isdigit() and qid[:1] == b"0" else b""
+            short = qid.lstrip(b"0") if qid.isdigit() else b""
+            hint = b", read from the topics as %b: Pyserini drops leading zeros" % short if short in known else b""
             findings.add("topics", rows[0].line, b"query %b%b" % (qid, hint), len(rows))
             continue
         if rows := checked(qid, rows, rules, findings):

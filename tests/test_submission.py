@@ -74,7 +74,6 @@ BROKEN = [
     ("\ufeff" + GOOD, [], "line 1: a byte order mark", "line-ends", GOOD),
     (GOOD.replace("q2 Q0", "q2 0"), [], "2 lines whose second column is not Q0; lines 3, 4: 0", "q0", GOOD),
     (GOOD + "q9 Q0 d1 1 1 any\n", [], "1 lines of queries that are not among the topics; line 5", "topics", GOOD),
-    (GOOD + "007 Q0 d1 1 1 any\n", [], "query 007, which Pyserini reads as 7", "topics", GOOD),
     (
         GOOD + "q2 Q0 d3 3 0 any\n",
         [],
@@ -176,7 +175,8 @@ def test_distances_are_not_turned_round_unless_one_says_so(submit):
     written, _, _, error = submit(content, "--repair", "all")
     assert written is None
     assert "scores rise with the ranks in 2 of 2 queries, as distances do" in error
-    assert submit(content, "--repair", "scores")[0].split()[2::6] == ["d1", "d2", "d1", "d2"]
+    assert submit(content, "--repair", "all", "ranks")[0].split()[2::6] == ["d2", "d1", "d2", "d1"]
+    assert submit(content, "--repair", "all", "scores")[0].split()[2::6] == ["d1", "d2", "d1", "d2"]
     assert submit(content, "--repair", "ranks")[0].split()[2::6] == ["d2", "d1", "d2", "d1"]
 
 
@@ -195,6 +195,12 @@ def test_topics_without_results(submit):
     written, out, _, _ = submit(content, "--repair", "missing", "--dummy", "d0")
     assert written == "q1 Q0 d1 1 2 mine\nq2 Q0 d0 1 0 mine\n"
     assert "1 topics without a result: q2; the dummy document listed" in out
+
+
+def test_leading_zeros_that_pyserini_drops(submit):
+    (submit.folder / "topics.tsv").write_text("007\tone\n")
+    assert "query 007, read from the topics as 7: Pyserini drops" in submit("007 Q0 d1 1 1 any\n")[2]
+    assert submit("7 Q0 d1 1 1 any\n")[3] is None
 
 
 @pytest.mark.parametrize(
