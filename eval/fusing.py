@@ -17,7 +17,8 @@ class Fusion:
 
     Attributes:
         method: ``rrf``: sum of weight / (rrf_k + rank) over the runs that list the document (Cormack et al., SIGIR
-            2009); ``interpolation``: sum of weight times normalised score.
+            2009), the rank being that of the score as trec_eval sorts, not the file's column; ``interpolation``:
+            sum of weight times normalised score.
         normalise: of interpolation, query by query. ``min-max``: (s − min) / (max − min); ``z-score``:
             (s − mean) / standard deviation (population); ``none``: scores as they are. A document that a run does not
             list gets that run's least normalised score, as in Pyserini's hybrid searcher. Where all scores of a query
