@@ -4,11 +4,10 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from jpq_pyserini.eval.measures import DEFAULT_MEASURES, evaluate, parse_measure
 from jpq_pyserini.eval.report import Comparison, as_json, as_markdown, as_text, per_query_lines
-from jpq_pyserini.eval.runs import read_run, run_name
+from jpq_pyserini.eval.runs import named_paths, read_run
 
 from jpq_pyserini.cli import run_main
 from jpq_pyserini.errors import JPQError
@@ -120,27 +119,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--output", metavar="FILE", help="write the table to FILE instead of printing it")
     add("--per-query", metavar="FILE", help="also write every query's values: TSV of qid, run, measure, value")
     return parser
-
-
-def named_paths(arguments: Sequence[str], flag: str = "--run", form: str = "RUN") -> dict[str, str]:
-    """Return name to path of what ``flag`` was given; a path may hold "=" if it exists as it stands.
-
-    Raises:
-        JPQError: an argument is not ``[NAME=]form``, or a name comes twice.
-    """
-    named: dict[str, str] = {}
-    for argument in arguments:
-        name, equals, path = argument.partition("=")
-        if not equals or Path(argument).exists():
-            name, path = run_name(argument), argument
-        if not name or not path or "\t" in name:
-            raise JPQError(f"{flag} {argument!r}: give NAME={form}, or the path alone")
-        if name in named:
-            raise JPQError(
-                f"two runs are called {name!r} ({named[name]} and {path}): name them with {flag} NAME={form}"
-            )
-        named[name] = path
-    return named
 
 
 def _note(line: str) -> None:

@@ -1,15 +1,18 @@
 """Run files in memory: TREC (``qid Q0 docid rank score tag``) and MS MARCO (``qid docid rank``), .gz too."""
 
+import contextlib
 import gzip
 import math
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.storage import new_file
 from jpq_pyserini.topics import columns_of, text_lines
 
 _TREC = ("qid", "q0", "docid", "rank", "score", "tag")
@@ -86,6 +89,46 @@ def run_name(path: str | os.PathLike) -> str:
     """Return the file's name without .gz and its last ending: ``runs/bm25.txt.gz`` is ``bm25``."""
     name = Path(path).name.removesuffix(".gz")
     return Path(name).stem or name
+
+
+def named_paths(arguments: Sequence[str], flag: str = "--run", form: str = "RUN") -> dict[str, str]:
+    """Return name to path of what ``flag`` was given; a path may hold "=" if it exists as it stands.
+
+    Raises:
+        JPQError: an argument is not ``[NAME=]form``, or a name comes twice.
+    """
+    named: dict[str, str] = {}
+    for argument in arguments:
+        name, equals, path = argument.partition("=")
+        if not equals or Path(argument).exists():
+            name, path = run_name(argument), argument
+        if not name or not path or "\t" in name:
+            raise JPQError(f"{flag} {argument!r}: give NAME={form}, or the path alone")
+        if name in named:
+            raise JPQError(
+                f"two runs are called {name!r} ({named[name]} and {path}): name them with {flag} NAME={form}"
+            )
+        named[name] = path
+    return named
+
+
+def run_lines(qid: str, hits: Iterable[tuple[str, float]], tag: str) -> Iterator[str]:
+    """Yield TREC lines of (docid, score) pairs, best first; nine digits tell all single-precision scores apart."""
+    for rank, (docid, score) in enumerate(hits, 1):
+        yield f"{qid} Q0 {docid} {rank} {score:.9g} {tag}\n"
+
+
+@contextlib.contextmanager
+def new_run_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """Yield a binary file that takes the place of ``path`` when the block ends well, gzipped if named .gz."""
+    with new_file(path, "wb") as raw:
+        if not os.fspath(path).endswith(".gz"):
+            yield raw
+            return
+        with gzip.GzipFile(
+            "", "wb", 6, raw, mtime=0
+        ) as packed:  # neither name nor time: the same lines, the same bytes
+            yield packed
 
 
 def _columns_of_first_line(path: str) -> tuple[str, ...]:

@@ -509,8 +509,8 @@ def test_alpha_gives_both_scores_the_same_spread(tmp_path):
     (tmp_path / "dense").write_text("1 Q0 a 1 0.9 t\n1 Q0 b 2 0.5 t\n2 Q0 a 1 0.7 t\n2 Q0 b 2 0.5 t\n")
     (tmp_path / "bm25").write_text("1 Q0 a 1 25 t\n1 Q0 b 2 10 t\n2 Q0 c 1 5 t\n")
     assert balanced_alpha(tmp_path / "dense", tmp_path / "bm25") == pytest.approx(0.3 / 7.5, rel=0.05)
-    (tmp_path / "empty").touch()
-    assert balanced_alpha(tmp_path / "dense", tmp_path / "empty") == 1.0
+    (tmp_path / "single").write_text("1 Q0 a 1 25 t\n2 Q0 c 1 5 t\n")
+    assert balanced_alpha(tmp_path / "dense", tmp_path / "single") == 1.0
 
 
 def run_quickstart(*arguments, **environment):

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jpq_pyserini.eval.compare import compare, named_paths
+from jpq_pyserini.eval.compare import compare
 from jpq_pyserini.eval.figures import ablation, points, style, tradeoff
 from jpq_pyserini.eval.figures.arguments import parser
 from jpq_pyserini.eval.measures import parse_measure
+from jpq_pyserini.eval.runs import named_paths
 
 from jpq_pyserini.cli import run_main
 from jpq_pyserini.errors import JPQError

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from jpq_pyserini.eval.fusing import balanced_weights
+from jpq_pyserini.eval.runs import read_run
+
 
 def balanced_alpha(dense: Path, sparse: Path) -> float:
     """Return the ``--alpha`` with which BM25 and dense scores spread equally over a query's hits, on average.
@@ -15,17 +18,5 @@ def balanced_alpha(dense: Path, sparse: Path) -> float:
     Returns:
         Two significant digits; 1.0 if either run has no spread.
     """
-    spreads = [_mean_spread(path) for path in (dense, sparse)]
-    return float(f"{spreads[0] / spreads[1]:.2g}") if all(spreads) else 1.0
-
-
-def _mean_spread(path: Path) -> float:
-    """Return the mean over queries of the best score minus the worst one."""
-    bounds: dict[str, tuple[float, float]] = {}
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            qid, _, _, _, score, _ = line.split()
-            value = float(score)
-            low, high = bounds.get(qid, (value, value))
-            bounds[qid] = (min(low, value), max(high, value))
-    return sum(high - low for low, high in bounds.values()) / len(bounds) if bounds else 0.0
+    of_dense, of_sparse = balanced_weights([read_run(path) for path in (dense, sparse)])
+    return float(f"{of_sparse / of_dense:.2g}")
