@@ -27,10 +27,10 @@ from jpq_pyserini.train.inputs import (
     wants_cpu,
 )
 from jpq_pyserini.train.model import JPQModel
-from jpq_pyserini.train.negatives import FlatSearch, QuantizedSearch
+from jpq_pyserini.train.negatives import Searches
 from jpq_pyserini.train.opq import check_sizes
 from jpq_pyserini.train.report import TrainReport, training_record
-from jpq_pyserini.train.trainer import Searches, Trainer, total_steps
+from jpq_pyserini.train.trainer import Trainer, total_steps
 
 #: Settings that a run may change when it is resumed.
 _NEUTRAL = ("checkpoint_steps", "log_with", "device")
@@ -121,11 +121,7 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
     codec, codes = _start(flat, config, checkpoints, accelerator, progress) if config.compress else (None, None)
     bf16 = uses_bf16(config.precision, accelerator.device)
     model = JPQModel(encoder, codec, codes, flat.embeddings, bf16).to(accelerator.device)
-    searches = Searches(
-        QuantizedSearch(codec, codes) if config.compress else None,
-        FlatSearch(flat),
-        QuantizedSearch(codec, codes) if config.negatives_from == "static" else None,
-    )
+    searches = Searches.of(model, flat, config)
     trainer = Trainer(model, searches, config, scale, training, dev, accelerator, checkpoints, progress)
     trainer.run()
 

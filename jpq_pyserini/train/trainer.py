@@ -18,7 +18,7 @@ from jpq_pyserini.train.config import TrainConfig
 from jpq_pyserini.train.evaluation import CUTOFF, reciprocal_rank
 from jpq_pyserini.train.interrupt import StopRequests
 from jpq_pyserini.train.model import JPQModel, embed_with_gradients
-from jpq_pyserini.train.negatives import FlatSearch, QuantizedSearch, take_negatives
+from jpq_pyserini.train.negatives import Searches, take_negatives
 from jpq_pyserini.train.objective import Batch, objective, reconstruction_loss
 from jpq_pyserini.train.optimizer import lr_factor, make_optimizer, sum_gradients, trained_parameters
 
@@ -42,21 +42,6 @@ class Curve:
     def best(self) -> float | None:
         """The highest dev score so far; None when none was taken."""
         return max((point["rr@10"] for point in self.points if point["rr@10"] is not None), default=None)
-
-
-@dataclass(frozen=True)
-class Searches:
-    """Where candidates and dev results come from.
-
-    Attributes:
-        quantized: over the codes, with the model's centroids; None for a flat index.
-        flat: over the uncompressed embeddings.
-        static: over the codes with the centroids as OPQ left them; None when the settings do not want it.
-    """
-
-    quantized: QuantizedSearch | None
-    flat: FlatSearch
-    static: QuantizedSearch | None = None
 
 
 class Trainer:
@@ -147,7 +132,6 @@ class Trainer:
                 group["lr"] = group["initial_lr"] * lr_factor(self.config, self.step, self.total_steps)
             self.optimizer.step()
             self.optimizer.zero_grad()
-            self._share_centroids()
         self._since["loss"].append(loss.item() * len(batch) / len(own))
 
     def _candidates(self, queries: Tensor, teacher: Tensor | None, relevant: list[list[int]]) -> Batch:
@@ -155,13 +139,12 @@ class Trainer:
         source, count = self.config.negatives_from, self.config.negatives
         hits = min(count + max(map(len, relevant)), len(self.model.flat))
         if source == "flat":
-            found = self.searches.flat.search(queries.cpu().numpy(), hits)
+            found = self.searches.flat.search(queries, hits)
+        elif source == "static":
+            found = self.searches.static.search(self.model.rotate(teacher), hits)
         else:
-            search, wanted = (
-                (self.searches.static, teacher) if source == "static" else (self.searches.quantized, queries)
-            )
-            found = search.search(self.model.rotate(wanted).cpu().numpy(), hits)
-        return Batch.of(take_negatives(found, relevant, count), queries.device)
+            found = self.searches.quantized.search(self.model.rotate(queries), hits)
+        return Batch.of(take_negatives(found, relevant, count))
 
     def _loss(self, queries: Tensor, teacher: Tensor | None, batch: Batch) -> Tensor:
         if self.config.scoring == "flat":
@@ -214,12 +197,12 @@ class Trainer:
         """Mean RR@10 of the current weights on ``queries``, searched exhaustively."""
         self.model.eval()
         embeddings = embed_queries(self.model.encoder, [query.text for query in queries])
+        embeddings = torch.from_numpy(embeddings).to(self.model.device)
         hits = min(CUTOFF, len(self.model.flat))
         if self.searches.quantized is None:
             found = self.searches.flat.search(embeddings, hits)
         else:
-            rotated = self.model.rotate(torch.from_numpy(embeddings).to(self.model.device))
-            found = self.searches.quantized.search(rotated.cpu().numpy(), hits)
+            found = self.searches.quantized.search(self.model.rotate(embeddings), hits)
         return reciprocal_rank(found, [query.rows for query in queries])
 
     def _out_of_patience(self) -> bool:
@@ -230,12 +213,7 @@ class Trainer:
         with torch.no_grad():
             for name, value in trained_parameters(self.model).items():
                 value.copy_(self._best[name])
-        self._share_centroids()
         self.model.eval()
-
-    def _share_centroids(self) -> None:
-        if self.searches.quantized is not None and self.config.train_centroids:
-            self.searches.quantized.set_centroids(self.model.centroids.detach().cpu().numpy())
 
     def _save(self) -> None:
         if self.checkpoints is None or not self.accelerator.is_main_process:
@@ -263,7 +241,6 @@ class Trainer:
             torch.cuda.set_rng_state(tensors["rng.cuda"], self.model.device)
         self.curve = Curve(**checkpoint.facts["curve"])
         self._since = checkpoint.facts["since"]
-        self._share_centroids()
         return True
 
     def _clock(self, phase: str) -> "_Clock":
