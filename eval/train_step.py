@@ -28,7 +28,7 @@ from jpq_pyserini.topics import read_topics
 from jpq_pyserini.train.config import TrainConfig
 from jpq_pyserini.train.inputs import uses_bf16
 from jpq_pyserini.train.model import JPQModel, embed_with_gradients
-from jpq_pyserini.train.negatives import QuantizedSearch, take_negatives
+from jpq_pyserini.train.negatives import FaissCodeSearch, take_negatives
 from jpq_pyserini.train.objective import Batch, objective
 from jpq_pyserini.train.optimizer import make_optimizer
 
@@ -42,7 +42,7 @@ class Step:
 
     def __init__(self, encoder, codec: ProductQuantizer, codes: np.ndarray, bf16: bool):
         self.model = JPQModel(copy.deepcopy(encoder), codec, codes, np.empty((0, codec.dimension)), bf16).train()
-        self.search = QuantizedSearch(codec, codes)
+        self.search = FaissCodeSearch(self.model.centroids, self.model.codes)
         self.optimizer = self.make_optimizer()
 
     def __call__(self, texts: list[str], relevant: list[list[int]]) -> dict[str, float]:
@@ -51,17 +51,16 @@ class Step:
         queries = _timed(seconds, "encode", lambda: self.embed(texts))
         hits = self.config.negatives + max(map(len, relevant))
         rotated = self.model.rotate(queries)
-        found = _timed(seconds, "search", lambda: self.search.search(rotated.detach().numpy(), hits))
+        found = _timed(seconds, "search", lambda: self.search.search(rotated, hits))
         _timed(seconds, "loss", lambda: self.loss(rotated, found, relevant).backward())
         _timed(seconds, "update", self.update)
         return seconds
 
     def update(self) -> None:
-        """Clip, update, and let the search see the new centroids."""
+        """Clip and update; the search reads the new centroids by itself."""
         torch.nn.utils.clip_grad_norm_(self.model.encoder.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.search.set_centroids(self.model.centroids.detach().numpy())
 
 
 class OurStep(Step):
@@ -77,7 +76,7 @@ class OurStep(Step):
             return embed_with_gradients(self.model.encoder, texts)
 
     def loss(self, rotated, found, relevant):
-        batch = Batch.of(take_negatives(found, relevant, self.config.negatives), rotated.device)
+        batch = Batch.of(take_negatives(found, relevant, self.config.negatives))
         return objective(self.config, batch, self.model.scores(rotated, batch.rows), None)
 
 
@@ -95,7 +94,7 @@ class PublishedStep(Step):
 
     def loss(self, rotated, found, relevant):
         total = 0.0
-        for query, rows, positives in zip(rotated, torch.from_numpy(found), relevant, strict=True):
+        for query, rows, positives in zip(rotated, found, relevant, strict=True):
             missing = [row for row in positives if row not in rows]
             rows = torch.cat([rows, torch.tensor(missing, dtype=torch.int64)])
             labels = torch.isin(rows, torch.tensor(positives))

@@ -1,23 +1,27 @@
-"""How a query encoder is run: by torch, or by ONNX Runtime in float32 or with 8-bit weights.
+"""How a query encoder is run: by torch, by ONNX Runtime in float32 or with 8-bit weights, or by OpenVINO.
 
 Encoding is the larger part of a query's time on a CPU. ONNX Runtime comes with Pyserini; ``onnx`` is needed only to
-export. sentence-transformers has such backends too, but they need ``optimum``, whose releases exclude transformers 5.
+export. OpenVINO reads the ONNX file, and computes in bfloat16 where the processor has instructions for it.
+sentence-transformers has such backends too, but they need ``optimum``, whose releases exclude transformers 5.
 """
 
 import json
 import logging
 import os
 import tempfile
+import threading
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.names import ENCODER_MARKER
 
-TORCH, ONNX, ONNX_INT8 = BACKENDS = ("torch", "onnx", "onnx-int8")
-_FILES = {ONNX: "onnx/model.onnx", ONNX_INT8: "onnx/model_int8.onnx"}
+TORCH, ONNX, ONNX_INT8, OPENVINO = BACKENDS = ("torch", "onnx", "onnx-int8", "openvino")
+_FILES = {ONNX: "onnx/model.onnx", ONNX_INT8: "onnx/model_int8.onnx", OPENVINO: "onnx/model.onnx"}
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -57,7 +61,7 @@ def apply(model, folder: str | os.PathLike, backend: str, device: str = "cpu") -
     """Let ``model``, loaded from ``folder``, run its transformer with ``backend``; its torch weights are freed.
 
     Raises:
-        JPQError: unknown backend, not exported, or another device than the CPU asked for with ONNX.
+        JPQError: unknown backend, not exported or not installed, or another device than the CPU asked for.
     """
     check_backend(backend)
     if backend == TORCH:
@@ -70,16 +74,22 @@ def apply(model, folder: str | os.PathLike, backend: str, device: str = "cpu") -
     if not str(device).startswith("cpu"):
         raise JPQError(f"the encoder backend {backend} runs on the CPU, not on {device}: use the backend torch there")
     transformer = model[0]
-    transformer.model = _OnnxModel(transformer.model.config, _session(path))
+    names, run = (_openvino if backend == OPENVINO else _onnxruntime)(path)
+    transformer.model = _ExportedModel(transformer.model.config, names, run)
 
 
-class _OnnxModel(torch.nn.Module):
-    """Takes the place of a transformers model; gives its ``last_hidden_state``."""
+class _ExportedModel(torch.nn.Module):
+    """Takes the place of a transformers model; gives its ``last_hidden_state``.
 
-    def __init__(self, config, session):
+    Args:
+        config: that model's.
+        names: the inputs that ``run`` wants.
+        run: arrays by name → (B, tokens, D) float32.
+    """
+
+    def __init__(self, config, names: Sequence[str], run: Callable[[dict], np.ndarray]):
         super().__init__()
-        self.config, self._session = config, session
-        self._names = [each.name for each in session.get_inputs()]
+        self.config, self._names, self._run = config, names, run
         self.place = torch.nn.Parameter(
             torch.zeros(1), requires_grad=False
         )  # what sentence-transformers asks for device
@@ -88,7 +98,7 @@ class _OnnxModel(torch.nn.Module):
         from transformers.modeling_outputs import BaseModelOutput
 
         inputs = {name: features[name].numpy() for name in self._names}
-        return BaseModelOutput(last_hidden_state=torch.from_numpy(self._session.run(None, inputs)[0]))
+        return BaseModelOutput(last_hidden_state=torch.from_numpy(self._run(inputs)))
 
 
 class _Exportable(torch.nn.Module):
@@ -100,7 +110,7 @@ class _Exportable(torch.nn.Module):
         return self.model(**dict(zip(self.names, values, strict=True))).last_hidden_state
 
 
-def _session(path: Path):
+def _onnxruntime(path: Path) -> tuple[list[str], Callable[[dict], np.ndarray]]:
     try:
         import onnxruntime
     except ImportError:
@@ -111,10 +121,36 @@ def _session(path: Path):
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has its own exception types
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise JPQError(f"{path} cannot be loaded ({reason}): export it again") from error
+        raise _unreadable(path, error) from error
+    return [each.name for each in session.get_inputs()], lambda inputs: session.run(None, inputs)[0]
+
+
+def _openvino(path: Path) -> tuple[list[str], Callable[[dict], np.ndarray]]:
+    try:
+        import openvino
+    except ImportError:
+        raise JPQError(
+            "openvino is not installed: pip install openvino, or use the encoder backend onnx, of the same file"
+        ) from None
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    try:
+        compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+    request, lock = compiled.create_infer_request(), threading.Lock()
+
+    def run(inputs: dict) -> np.ndarray:
+        with lock:  # a request runs once at a time
+            return request.infer(inputs, share_inputs=True)[0]
+
+    return [each.any_name for each in compiled.inputs], run
+
+
+def _unreadable(path: Path, error: Exception) -> JPQError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return JPQError(f"{path} cannot be loaded ({reason}): export it again")
 
 
 def _export(model, target: Path, int8: bool) -> None:

@@ -34,7 +34,8 @@ class JPQQueryEncoder(QueryEncoder):
         device: torch device name.
         prefix: Put before every query, with a space, in place of the prompt saved with the encoder; None keeps that.
         fp16: Compute in half precision; what comes out is float32 all the same.
-        backend: ``"torch"``, ``"onnx"`` or ``"onnx-int8"``: what runs the encoder; None: what the saved encoder says.
+        backend: ``"torch"``, ``"onnx"``, ``"onnx-int8"`` or ``"openvino"``: what runs the encoder; None: what the
+            saved encoder says.
         kwargs: Whatever else Pyserini passes (pooling, l2_norm, max_length, ...) is ignored: the folder says it all.
 
     Raises:

@@ -1,7 +1,10 @@
-"""Query encoders run by ONNX Runtime: the same vectors as torch, 8-bit ones near them; settings and refusals."""
+"""Query encoders run by ONNX Runtime and OpenVINO: the vectors of torch, or near them; settings and refusals."""
 
 import json
 import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -27,7 +30,7 @@ def exported(tiny, tmp_path_factory):
 def test_onnx_gives_the_vectors_of_torch(tiny, exported):
     torch_vectors = JPQQueryEncoder(str(tiny / "index")).encode_batch(QUERIES)
     encoder = JPQQueryEncoder(str(exported))
-    assert type(encoder.model[0].model).__name__ == "_OnnxModel"
+    assert type(encoder.model[0].model).__name__ == "_ExportedModel"
     assert encoder.dimension == 32
     assert np.allclose(encoder.encode_batch(QUERIES), torch_vectors, atol=1e-5)
     assert np.allclose(encoder.encode(QUERIES[1]), torch_vectors[1], atol=1e-5)
@@ -36,6 +39,27 @@ def test_onnx_gives_the_vectors_of_torch(tiny, exported):
     assert cosines.min() > 0.98
     assert not np.allclose(int8, torch_vectors, atol=1e-5)
     assert np.array_equal(JPQQueryEncoder(str(exported), backend="torch").encode_batch(QUERIES), torch_vectors)
+
+
+def test_openvino_reads_the_same_file(tiny, exported):
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    torch_vectors = JPQQueryEncoder(str(tiny / "index")).encode_batch(QUERIES)
+    encoder = JPQQueryEncoder(str(exported), backend="openvino")
+    vectors = encoder.encode_batch(QUERIES)
+    cosines = (vectors * torch_vectors).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(torch_vectors, axis=1)
+    assert cosines.min() > 0.999  # bfloat16 on some processors
+    kept = vectors.copy()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(encoder.encode, [QUERIES[1]] * 16))
+    assert np.array_equal(vectors, kept)  # results are not overwritten by the next ones
+    assert all(np.array_equal(each, found[0]) for each in found)
+    assert np.allclose(found[0], vectors[1], atol=0.02 * np.abs(vectors[1]).max())
+
+
+def test_openvino_that_is_not_installed(exported, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(JPQError, match=r"openvino is not installed: pip install openvino, or use .* onnx"):
+        JPQQueryEncoder(str(exported), backend="openvino")
 
 
 def test_searcher_setting(exported):
@@ -47,7 +71,7 @@ def test_searcher_setting(exported):
 
 
 def test_refusals(tiny, tmp_path):
-    with pytest.raises(JPQError, match="'tensorrt' is unknown: choose one of torch, onnx, onnx-int8"):
+    with pytest.raises(JPQError, match="'tensorrt' is unknown: choose one of torch, onnx, onnx-int8, openvino"):
         JPQQueryEncoder(str(tiny / "index"), backend="tensorrt")
     with pytest.raises(JPQError, match=r"onnx/model.onnx is missing.*--encoder-backend onnx"):
         JPQQueryEncoder(str(tiny / "index"), backend="onnx")
@@ -55,8 +79,11 @@ def test_refusals(tiny, tmp_path):
     shutil.copytree(tiny / "index" / "query_encoder", folder)
     (folder / "onnx").mkdir()
     (folder / "onnx" / "model.onnx").write_bytes(b"garbage")
-    with pytest.raises(JPQError, match=r"model.onnx cannot be loaded .*: export it again"):
-        JPQQueryEncoder(str(folder), backend="onnx")
+    for backend in ("onnx", "openvino"):
+        if backend == "openvino" and find_spec("openvino") is None:
+            continue
+        with pytest.raises(JPQError, match=r"model.onnx cannot be loaded .*: export it again"):
+            JPQQueryEncoder(str(folder), backend=backend)
     with pytest.raises(JPQError, match="runs on the CPU, not on meta"):
         backends.apply(None, folder, "onnx", "meta")
     assert backends.saved_backend(folder) == "torch"

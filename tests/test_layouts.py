@@ -142,7 +142,7 @@ def test_verify_and_mixed_directories(tmp_path):
     JPQIndex.open(tmp_path / "pq").convert("fastscan").save(tmp_path / "fast")
     (tmp_path / "pq" / "docid").write_text("".join(f"x{i}\n" for i in range(100)))
     done = run_python("-m", "jpq_pyserini.index", "describe", "--index", tmp_path / "pq", "--verify", check=False)
-    assert "docid is not the file that was written" in done.stderr
+    assert "docid is missing or not the file that was written" in done.stderr
     (tmp_path / "pq" / "index").write_bytes((tmp_path / "fast" / "index").read_bytes())
     with pytest.raises(JPQError, match=r"index has the layout fastscan, jpq.json says pq"):
         JPQIndex.open(tmp_path / "pq")

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 import torch
 from test_codec import random_codec, random_embeddings
-from test_flat import write_flat
 
-from jpq_pyserini.flat import FlatFolder
 from jpq_pyserini.train import losses
 from jpq_pyserini.train.model import table_scores
-from jpq_pyserini.train.negatives import FlatSearch, QuantizedSearch, take_negatives
+from jpq_pyserini.train.negatives import take_negatives
 
 
 def pair_loss(name, difference, weight) -> float:
@@ -88,30 +86,8 @@ def test_table_scores_and_gradients_equal_rebuilt_embeddings():
         assert torch.allclose(slow, fast, atol=1e-5)
 
 
-def test_search_follows_the_centroids_without_rebuilding():
-    codec = random_codec(nbits=4)
-    codes = codec.encode(random_embeddings(60))
-    search = QuantizedSearch(codec, codes)
-    queries = random_embeddings(4, seed=6)
-    for centroids in (codec.centroids, codec.centroids[:, ::-1] * 2):
-        search.set_centroids(centroids)
-        changed = codec.with_centroids(np.ascontiguousarray(centroids))
-        expected = np.argsort(-changed.scores(queries, codes), axis=1, kind="stable")[:, :10]
-        assert np.array_equal(search.search(changed.rotate(queries), 10), expected)
-
-
-def test_flat_search_is_brute_force(tmp_path, monkeypatch):
-    x, queries = random_embeddings(60), random_embeddings(4, seed=6)
-    flat = FlatFolder.open(write_flat(tmp_path / "flat", x))
-    expected = np.argsort(-(queries @ x.T), axis=1)[:, :10]
-    assert np.array_equal(FlatSearch(flat).search(queries, 10), expected)
-    monkeypatch.setattr(FlatFolder.chunks, "__defaults__", (7,))  # a folder that is read in many parts
-    assert len(list(flat.chunks())) == 9
-    assert np.array_equal(FlatSearch(flat).search(queries, 10), expected)
-
-
 def test_negatives_are_the_best_irrelevant_documents():
-    found = np.array([[5, 3, 9, 1, 7], [2, 8, 4, 6, 0], [4, 5, -1, -1, -1]])
+    found = torch.tensor([[5, 3, 9, 1, 7], [2, 8, 4, 6, 0], [4, 5, -1, -1, -1]])
     taken = take_negatives(found, [[3], [0, 2], [11]], 3)
     assert taken.negatives[:2].tolist() == [[5, 9, 1], [8, 4, 6]]  # equation 20: without 3; without 0 and 2
     assert taken.negative_mask.tolist() == [[True] * 3, [True] * 3, [True, True, False]]

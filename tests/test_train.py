@@ -13,6 +13,7 @@ from jpq_pyserini.text_encoder import embed_queries, load_text_encoder, save_tex
 from jpq_pyserini.train import EncoderSource
 from jpq_pyserini.train.config import PAPER_CENTROID_LR
 from jpq_pyserini.train.evaluation import reciprocal_rank
+from jpq_pyserini.train.trainer import evaluates_after
 
 SETTINGS = {"m": 8, "nbits": 4, "opq_iterations": 3, "negatives": 20, "score_scale": 1.0}
 FAST = {**SETTINGS, "epochs": 8, "encoder_lr": 1e-3, "centroid_lr": 1e-3, "batch_size": 16, "precision": "fp32"}
@@ -76,6 +77,35 @@ def test_same_seed_gives_the_same_index(tiny, queries, tmp_path):
     assert weights[0] == weights[1]
     run(tiny, queries, tmp_path / "c", epochs=1, seed=7)
     assert (tmp_path / "c" / "codec.safetensors").read_bytes() != a
+
+
+def test_the_time_of_a_run_is_told_by_phase(tiny, queries, tmp_path):
+    report = run(tiny, queries, tmp_path / "jpq", checkpoint_steps=10)
+    phases = ["load", "start", "evaluate", "encode", "search", "loss", "update", "checkpoint", "write"]
+    assert list(report.phases) == phases
+    assert 0.9 * report.seconds < sum(report.phases.values()) <= report.seconds
+    recorded = JPQIndex.open(tmp_path / "jpq").record.training["seconds"]
+    assert list(recorded) == phases
+    for phase in phases[:-1]:
+        assert recorded[phase] == pytest.approx(report.phases[phase], abs=0.051)
+    assert recorded["write"] <= report.phases["write"] + 0.05
+    assert f"time       {report.seconds:.0f} s (load " in str(report)
+
+
+def test_evaluations_are_ten_in_a_run_or_as_set(tiny, queries, tmp_path):
+    def steps(total, interval=None):
+        return [step for step in range(1, total + 1) if evaluates_after(step, total, interval)]
+
+    for total in (10, 1333, 1334, 1339, 90_000):
+        found = steps(total)
+        assert len(found) == 10
+        assert found[-1] == total
+        assert np.ptp(np.diff([0, *found])) <= 1  # as far apart as can be
+    assert steps(7) == [1, 2, 3, 4, 5, 6, 7]
+    assert steps(10, 4) == [4, 8, 10]
+    assert steps(10, 5) == [5, 10]
+    report = run(tiny, queries, tmp_path / "jpq", epochs=2, batch_size=9)
+    assert [point["step"] for point in report.curve.points] == [0, *steps(28)]
 
 
 def encoder_weights(path):

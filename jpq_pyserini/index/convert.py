@@ -44,7 +44,7 @@ def add_parser(commands) -> argparse.ArgumentParser:
     add("--seed", type=int, default=42, metavar="N", help="ivf: seed of the clustering (default: 42)")
     add(
         "--encoder-backend",
-        choices=("torch", "onnx", "onnx-int8"),
+        choices=("torch", "onnx", "onnx-int8", "openvino"),
         help="export the query encoder for this backend and make it the index's own (default: as it is)",
     )
     return parser

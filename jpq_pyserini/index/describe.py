@@ -7,8 +7,6 @@ from pathlib import Path
 
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.record import IndexRecord
-from jpq_pyserini.names import RECORD
-from jpq_pyserini.storage import sha256_of
 
 
 def add_parser(commands) -> argparse.ArgumentParser:
@@ -26,18 +24,14 @@ def run(args: argparse.Namespace) -> None:
     """Print the description."""
     record = IndexRecord.read(args.index)
     if args.verify:
-        verify(Path(args.index), record)
+        from jpq_pyserini.prebuilt import verify_directory
+
+        if damaged := verify_directory(args.index):
+            raise JPQError(
+                f"{args.index}: {', '.join(damaged)} is missing or not the file that was written "
+                "(its SHA-256 differs): copy the directory again"
+            )
     print(json.dumps(asdict(record), indent=2) if args.json else "\n".join(_lines(Path(args.index), record)))
-
-
-def verify(directory: Path, record: IndexRecord) -> None:
-    """Raise :class:`JPQError` unless every recorded file is there with its recorded SHA-256."""
-    for name, digest in record.sha256.items():
-        path = directory / name
-        if not path.is_file():
-            raise JPQError(f"{path} is missing, {RECORD} lists it: copy the directory again")
-        if sha256_of(path) != digest:
-            raise JPQError(f"{path} is not the file that was written (its SHA-256 differs): copy the directory again")
 
 
 def _lines(directory: Path, record: IndexRecord) -> list[str]:

@@ -101,7 +101,11 @@ class TrainConfig:
         choices=PRECISIONS,
     )
     max_query_length: int = _setting(32, "queries are cut at this many tokens")
-    eval_steps: int | None = _setting(None, "steps between two evaluations on the dev queries", shown="ten in a run")
+    eval_steps: int | None = _setting(
+        None,
+        "steps between two evaluations on the dev queries; the start and the last step are evaluated in any case",
+        shown="ten in a run, after that at its start",
+    )
     patience: int | None = _setting(None, "stop after this many evaluations without a better one", shown="never")
     checkpoint_steps: int = _setting(500, "steps between two checkpoints, which --resume goes on from")
     seed: int = _setting(42, "seed of everything random")

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
+from torch import Tensor
 
 CUTOFF = 10
 
 
-def reciprocal_rank(found: np.ndarray, relevant: Sequence[Sequence[int]]) -> float:
+def reciprocal_rank(found: Tensor | np.ndarray, relevant: Sequence[Sequence[int]]) -> float:
     """Mean RR@10.
 
     Args:

@@ -25,18 +25,10 @@ class Batch:
     negative_mask: Tensor
 
     @classmethod
-    def of(cls, candidates: Candidates, device) -> "Batch":
-        """Move candidates to ``device``."""
-        positives, positive_mask, negatives, negative_mask = (
-            torch.from_numpy(array).to(device)
-            for array in (
-                candidates.positives,
-                candidates.positive_mask,
-                candidates.negatives,
-                candidates.negative_mask,
-            )
-        )
-        return cls(torch.cat([positives, negatives], 1), positive_mask, negative_mask)
+    def of(cls, candidates: Candidates) -> "Batch":
+        """Put the candidates of each query in one row."""
+        rows = torch.cat([candidates.positives, candidates.negatives], 1)
+        return cls(rows, candidates.positive_mask, candidates.negative_mask)
 
     def reciprocal_rank(self, scores: Tensor) -> float:
         """Mean over the queries of 1/rank of the best relevant document among the candidates; scores (B, P + n)."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,10 +26,11 @@ from jpq_pyserini.train.inputs import (
     wants_cpu,
 )
 from jpq_pyserini.train.model import JPQModel
-from jpq_pyserini.train.negatives import FlatSearch, QuantizedSearch
+from jpq_pyserini.train.negatives import Searches
 from jpq_pyserini.train.opq import check_sizes
 from jpq_pyserini.train.report import TrainReport, training_record
-from jpq_pyserini.train.trainer import Searches, Trainer, total_steps
+from jpq_pyserini.train.stopwatch import Stopwatch
+from jpq_pyserini.train.trainer import Trainer, total_steps
 
 #: Settings that a run may change when it is resumed.
 _NEUTRAL = ("checkpoint_steps", "log_with", "device")
@@ -101,44 +101,43 @@ def train_index(
 
 
 def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
-    started, config = time.perf_counter(), run.config
-    refuse_existing(run.output)
-    flat = FlatFolder.open(run.embeddings)
-    if config.compress:
-        check_sizes(len(flat.docids), flat.embeddings.shape[1], config.m, config.nbits)
-    rows = RowsByDocid(flat.docids, place=str(flat.path / "docid"))
-    training = run.training.read(rows, needed=config.epochs > 0, labels=config.labels_needed)
-    dev = run.dev.read(rows, flag="dev-", needed=False, labels=True)
-    del rows
-    accelerator = Accelerator(cpu=wants_cpu(config), log_with=config.log_with, project_dir=f"{run.output}.log")
-    if config.log_with:
-        accelerator.init_trackers("jpq", config=asdict(config))
-    encoder = run.encoder.load(flat, config.max_query_length, str(accelerator.device))
-    scale = config.score_scale or (NORMALISED_SCORE_SCALE if is_normalised(flat) else 1.0)
+    watch, config = Stopwatch(), run.config
+    with watch.phase("load"):
+        refuse_existing(run.output)
+        flat = FlatFolder.open(run.embeddings)
+        if config.compress:
+            check_sizes(len(flat.docids), flat.embeddings.shape[1], config.m, config.nbits)
+        rows = RowsByDocid(flat.docids, place=str(flat.path / "docid"))
+        training = run.training.read(rows, needed=config.epochs > 0, labels=config.labels_needed)
+        dev = run.dev.read(rows, flag="dev-", needed=False, labels=True)
+        del rows
+        accelerator = Accelerator(cpu=wants_cpu(config), log_with=config.log_with, project_dir=f"{run.output}.log")
+        if config.log_with:
+            accelerator.init_trackers("jpq", config=asdict(config))
+        encoder = run.encoder.load(flat, config.max_query_length, str(accelerator.device))
+        scale = config.score_scale or (NORMALISED_SCORE_SCALE if is_normalised(flat) else 1.0)
+        checkpoints = _checkpoints(run, resume, accelerator) if total_steps(config, len(training)) else None
 
-    checkpoints = _checkpoints(run, resume, accelerator) if total_steps(config, len(training)) else None
     progress = progress and accelerator.is_main_process
-    codec, codes = _start(flat, config, checkpoints, accelerator, progress) if config.compress else (None, None)
-    bf16 = uses_bf16(config.precision, accelerator.device)
-    model = JPQModel(encoder, codec, codes, flat.embeddings, bf16).to(accelerator.device)
-    searches = Searches(
-        QuantizedSearch(codec, codes) if config.compress else None,
-        FlatSearch(flat),
-        QuantizedSearch(codec, codes) if config.negatives_from == "static" else None,
-    )
-    trainer = Trainer(model, searches, config, scale, training, dev, accelerator, checkpoints, progress)
+    with watch.phase("start"):
+        codec, codes = _start(flat, config, checkpoints, accelerator, progress) if config.compress else (None, None)
+        bf16 = uses_bf16(config.precision, accelerator.device)
+        model = JPQModel(encoder, codec, codes, flat.embeddings, bf16).to(accelerator.device)
+        searches = Searches.of(model, flat, config)
+    trainer = Trainer(model, searches, config, scale, training, dev, accelerator, checkpoints, progress, watch)
     trainer.run()
 
-    report = TrainReport.of(run.output, flat, codec, trainer, time.perf_counter() - started)
+    report = TrainReport.of(run.output, flat, codec, trainer)
     record = training_record(run, trainer, scale)
     del trainer, searches  # and with them the copy of the codes that was searched: writing needs one of its own
-    if accelerator.is_main_process:
-        _write(run, flat, codec, codes, model, record, progress)
-        if checkpoints is not None:
-            checkpoints.remove()
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
-    return report
+    with watch.phase("write"):
+        if accelerator.is_main_process:
+            _write(run, flat, codec, codes, model, record, progress, watch)
+            if checkpoints is not None:
+                checkpoints.remove()
+        accelerator.wait_for_everyone()
+        accelerator.end_training()
+    return dataclasses.replace(report, seconds=watch.total, phases=watch.seconds)
 
 
 def _checkpoints(run: Run, resume: bool, accelerator: Accelerator) -> CheckpointDirectory:
@@ -164,9 +163,11 @@ def _start(flat, config, checkpoints, accelerator, progress):
     return initialise.load_start(folder)
 
 
-def _write(run: Run, flat: FlatFolder, codec, codes, model: JPQModel, record: dict, progress: bool) -> None:
+def _write(run: Run, flat: FlatFolder, codec, codes, model: JPQModel, record: dict, progress: bool, watch) -> None:
     def write_encoder(folder: Path) -> None:
         save_text_encoder(model.encoder, folder)
+        # The last file before the record, which then lacks only the time of its own writing.
+        record["seconds"] = {phase: round(seconds, 1) for phase, seconds in watch.so_far().items()}
 
     if codec is None:
         save_flat_index(flat, run.output, write_encoder, encoder=run.encoder.document_record(), training=record)

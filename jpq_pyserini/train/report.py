@@ -19,7 +19,9 @@ class TrainReport:
         before, after: RR@10 of the start and of the kept weights, on ``evaluated_on`` dev queries; None without any.
         evaluated_on: number of dev queries.
         best_step, steps: the step whose weights were kept, of all steps taken.
-        seconds: wall time of this process.
+        seconds: wall time; of a resumed run with that of the stopped ones, each up to its last checkpoint.
+        phases: seconds by phase: load, start (OPQ and coding), encode, search, loss, update, evaluate, checkpoint,
+            write.
         curve: the :class:`~jpq_pyserini.train.trainer.Curve`.
     """
 
@@ -33,6 +35,7 @@ class TrainReport:
     best_step: int
     steps: int
     seconds: float
+    phases: dict[str, float]
     curve: Curve
 
     @classmethod
@@ -42,9 +45,8 @@ class TrainReport:
         flat: FlatFolder,
         codec: ProductQuantizer | None,
         trainer: Trainer,
-        seconds: float,
     ) -> "TrainReport":
-        """Gather the report of a finished run."""
+        """Gather the report of a finished run; its times are those so far."""
         curve = trainer.curve
         scores = {point["step"]: point["rr@10"] for point in curve.points}
         dimension = flat.embeddings.shape[1]
@@ -58,7 +60,8 @@ class TrainReport:
             evaluated_on=len(trainer.dev),
             best_step=curve.best_step,
             steps=trainer.step,
-            seconds=seconds,
+            seconds=trainer.watch.total,
+            phases=dict(trainer.watch.seconds),
             curve=curve,
         )
 
@@ -72,13 +75,13 @@ class TrainReport:
             scores = f"{self.before:.4f} before training, {self.after:.4f} after"
             lines.append(f"RR@10      {scores}, {self.evaluated_on:,} dev queries")
         lines.append(f"steps      {self.steps:,}, weights of step {self.best_step:,} kept")
-        split = ", ".join(f"{phase} {seconds:.0f}" for phase, seconds in self.curve.seconds.items())
+        split = ", ".join(f"{phase} {seconds:.0f}" for phase, seconds in self.phases.items())
         lines.append(f"time       {self.seconds:.0f} s" + (f" ({split})" if split else ""))
         return "\n".join(lines)
 
 
 def training_record(run, trainer: Trainer, score_scale: float) -> dict:
-    """What ``jpq.json`` keeps of a run: enough to run it again and to see whether the result is the same."""
+    """What ``jpq.json`` keeps of a run, but for its times: enough to run it again and see if the result is the same."""
     curve, config = trainer.curve, trainer.config
     paths = {
         "embeddings": run.embeddings,
@@ -87,15 +90,15 @@ def training_record(run, trainer: Trainer, score_scale: float) -> dict:
         "dev_topics": run.dev.topics,
         "dev_qrels": run.dev.qrels,
     }
+    fingerprint = run.fingerprint()
     return {
         "config": asdict(config) | {"score_scale": score_scale, "centroid_lr": config.effective_centroid_lr},
         "data": {name: os.path.basename(os.path.abspath(path)) for name, path in paths.items() if path is not None},
-        "fingerprint": {name: run.fingerprint()[name] for name in ("index", "docid", *list(paths)[1:])},
+        "fingerprint": {name: fingerprint[name] for name in ("index", "docid", *list(paths)[1:])},
         "training_queries": len(trainer.training),
         "dev_queries": len(trainer.dev),
         "processes": trainer.accelerator.num_processes,
         "steps": trainer.step,
         "best_step": curve.best_step,
         "curve": curve.points,
-        "seconds": {phase: round(seconds, 1) for phase, seconds in curve.seconds.items()},
     }

@@ -1,7 +1,6 @@
 """The training loop: the paper's algorithm on one screen."""
 
 import copy
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -18,9 +17,12 @@ from jpq_pyserini.train.config import TrainConfig
 from jpq_pyserini.train.evaluation import CUTOFF, reciprocal_rank
 from jpq_pyserini.train.interrupt import StopRequests
 from jpq_pyserini.train.model import JPQModel, embed_with_gradients
-from jpq_pyserini.train.negatives import FlatSearch, QuantizedSearch, take_negatives
+from jpq_pyserini.train.negatives import Searches, take_negatives
 from jpq_pyserini.train.objective import Batch, objective, reconstruction_loss
 from jpq_pyserini.train.optimizer import lr_factor, make_optimizer, sum_gradients, trained_parameters
+from jpq_pyserini.train.stopwatch import Stopwatch
+
+_EVALUATIONS = 10  # in a run whose settings say nothing of them, after the one at its start
 
 
 @dataclass
@@ -32,31 +34,14 @@ class Curve:
             ``train_rr``, the mean reciprocal rank of the first relevant document among a query's own candidates, which
             says how hard the negatives are.
         best_step: the step whose weights were kept.
-        seconds: time by phase: encode, search, loss, update, evaluate.
     """
 
     points: list[dict] = field(default_factory=list)
     best_step: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
 
     def best(self) -> float | None:
         """The highest dev score so far; None when none was taken."""
         return max((point["rr@10"] for point in self.points if point["rr@10"] is not None), default=None)
-
-
-@dataclass(frozen=True)
-class Searches:
-    """Where candidates and dev results come from.
-
-    Attributes:
-        quantized: over the codes, with the model's centroids; None for a flat index.
-        flat: over the uncompressed embeddings.
-        static: over the codes with the centroids as OPQ left them; None when the settings do not want it.
-    """
-
-    quantized: QuantizedSearch | None
-    flat: FlatSearch
-    static: QuantizedSearch | None = None
 
 
 class Trainer:
@@ -70,6 +55,8 @@ class Trainer:
         training, dev: the queries; without dev queries the last weights are kept.
         accelerator: device, precision and processes.
         checkpoints: where the run is kept; None keeps nothing.
+        progress: show a bar and the scores.
+        watch: gets the time of each phase: encode, search, loss, update, evaluate, checkpoint.
     """
 
     def __init__(
@@ -83,10 +70,13 @@ class Trainer:
         accelerator: Accelerator,
         checkpoints: CheckpointDirectory | None = None,
         progress: bool = True,
+        watch: Stopwatch | None = None,
     ):
         self.model, self.searches, self.config, self.score_scale = model, searches, config, score_scale
         self.training, self.dev, self.accelerator, self.checkpoints = training, dev, accelerator, checkpoints
         self.progress = progress and accelerator.is_main_process
+        self.watch = watch or Stopwatch()
+        self.watch.device = model.device
         self.total_steps = total_steps(config, len(training))
         needs_teacher = config.distillation > 0 or config.negatives_from == "static"
         self.teacher = copy.deepcopy(model.encoder).eval() if needs_teacher else None
@@ -105,7 +95,6 @@ class Trainer:
         torch.manual_seed(self.config.seed)
         if not self._restore():
             self._evaluate()
-        interval = self.config.eval_steps or max(1, round(self.total_steps / 10))
         hidden = not (self.progress and self.total_steps)
         bar = tqdm(total=self.total_steps, initial=self.step, desc="train", unit="step", disable=hidden, leave=False)
         with StopRequests() as stop, bar:
@@ -114,7 +103,7 @@ class Trainer:
                 self.step += 1
                 bar.update()
                 bar.set_postfix(loss=f"{np.mean(self._since['loss'][-100:]):.4f}", refresh=False)
-                if self.step % interval == 0 or self.step == self.total_steps:
+                if evaluates_after(self.step, self.total_steps, self.config.eval_steps):
                     self._evaluate()
                     if self._out_of_patience():
                         break
@@ -128,17 +117,20 @@ class Trainer:
     def _train_on(self, batch: list[TrainingQuery]) -> None:
         self.model.train(self.config.dropout)
         own = batch[self.accelerator.process_index :: self.accelerator.num_processes]
-        with self._clock("encode"), torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.model.bf16):
+        with (
+            self.watch.phase("encode"),
+            torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.model.bf16),
+        ):
             texts = [query.text for query in own]
             queries = embed_with_gradients(self.model.encoder, texts)
             with torch.no_grad():
                 teacher = embed_with_gradients(self.teacher, texts) if self.teacher is not None else None
-        with self._clock("search"):
+        with self.watch.phase("search"):
             candidates = self._candidates(queries.detach(), teacher, [query.rows for query in own])
-        with self._clock("loss"):
+        with self.watch.phase("loss"):
             loss = self._loss(queries, teacher, candidates) * (len(own) / len(batch))
             loss.backward()
-        with self._clock("update"):
+        with self.watch.phase("update"):
             if self.accelerator.num_processes > 1:
                 sum_gradients(self.model)
             torch.nn.utils.clip_grad_norm_(self.model.encoder.parameters(), self.config.max_grad_norm)
@@ -147,7 +139,6 @@ class Trainer:
                 group["lr"] = group["initial_lr"] * lr_factor(self.config, self.step, self.total_steps)
             self.optimizer.step()
             self.optimizer.zero_grad()
-            self._share_centroids()
         self._since["loss"].append(loss.item() * len(batch) / len(own))
 
     def _candidates(self, queries: Tensor, teacher: Tensor | None, relevant: list[list[int]]) -> Batch:
@@ -155,13 +146,12 @@ class Trainer:
         source, count = self.config.negatives_from, self.config.negatives
         hits = min(count + max(map(len, relevant)), len(self.model.flat))
         if source == "flat":
-            found = self.searches.flat.search(queries.cpu().numpy(), hits)
+            found = self.searches.flat.search(queries, hits)
+        elif source == "static":
+            found = self.searches.static.search(self.model.rotate(teacher), hits)
         else:
-            search, wanted = (
-                (self.searches.static, teacher) if source == "static" else (self.searches.quantized, queries)
-            )
-            found = search.search(self.model.rotate(wanted).cpu().numpy(), hits)
-        return Batch.of(take_negatives(found, relevant, count), queries.device)
+            found = self.searches.quantized.search(self.model.rotate(queries), hits)
+        return Batch.of(take_negatives(found, relevant, count))
 
     def _loss(self, queries: Tensor, teacher: Tensor | None, batch: Batch) -> Tensor:
         if self.config.scoring == "flat":
@@ -196,7 +186,7 @@ class Trainer:
     def _evaluate(self) -> None:
         score = None
         if self.dev:
-            with self._clock("evaluate"):
+            with self.watch.phase("evaluate"):
                 score = self.dev_score(self.dev)
             if self.progress:
                 tqdm.write(f"step {self.step:,}: RR@10 {score:.4f} on {len(self.dev):,} dev queries")
@@ -214,12 +204,12 @@ class Trainer:
         """Mean RR@10 of the current weights on ``queries``, searched exhaustively."""
         self.model.eval()
         embeddings = embed_queries(self.model.encoder, [query.text for query in queries])
+        embeddings = torch.from_numpy(embeddings).to(self.model.device)
         hits = min(CUTOFF, len(self.model.flat))
         if self.searches.quantized is None:
             found = self.searches.flat.search(embeddings, hits)
         else:
-            rotated = self.model.rotate(torch.from_numpy(embeddings).to(self.model.device))
-            found = self.searches.quantized.search(rotated.cpu().numpy(), hits)
+            found = self.searches.quantized.search(self.model.rotate(embeddings), hits)
         return reciprocal_rank(found, [query.rows for query in queries])
 
     def _out_of_patience(self) -> bool:
@@ -230,23 +220,22 @@ class Trainer:
         with torch.no_grad():
             for name, value in trained_parameters(self.model).items():
                 value.copy_(self._best[name])
-        self._share_centroids()
         self.model.eval()
-
-    def _share_centroids(self) -> None:
-        if self.searches.quantized is not None and self.config.train_centroids:
-            self.searches.quantized.set_centroids(self.model.centroids.detach().cpu().numpy())
 
     def _save(self) -> None:
         if self.checkpoints is None or not self.accelerator.is_main_process:
             return
+        with self.watch.phase("checkpoint"):
+            self.checkpoints.save(self._checkpoint())
+
+    def _checkpoint(self) -> Checkpoint:
         tensors = {f"model.{name}": value.detach() for name, value in trained_parameters(self.model).items()}
         tensors |= {f"best.{name}": value for name, value in self._best.items()}
         tensors |= optimizer_tensors(self.optimizer) | {"rng.cpu": torch.get_rng_state()}
         if self.model.device.type == "cuda":
             tensors["rng.cuda"] = torch.cuda.get_rng_state(self.model.device)
-        facts = {"curve": vars(self.curve), "since": self._since}
-        self.checkpoints.save(Checkpoint(self.step, tensors, facts))
+        facts = {"curve": vars(self.curve), "since": self._since, "time": self.watch.state()}
+        return Checkpoint(self.step, tensors, facts)
 
     def _restore(self) -> bool:
         checkpoint = self.checkpoints.load() if self.checkpoints is not None else None
@@ -263,27 +252,21 @@ class Trainer:
             torch.cuda.set_rng_state(tensors["rng.cuda"], self.model.device)
         self.curve = Curve(**checkpoint.facts["curve"])
         self._since = checkpoint.facts["since"]
-        self._share_centroids()
+        self.watch.resume(checkpoint.facts["time"])
         return True
-
-    def _clock(self, phase: str) -> "_Clock":
-        return _Clock(self.curve.seconds, phase)
-
-
-class _Clock:
-    """Adds the time spent in a ``with`` block to ``seconds[phase]``."""
-
-    def __init__(self, seconds: dict[str, float], phase: str):
-        self._seconds, self._phase = seconds, phase
-
-    def __enter__(self):
-        self._start = time.perf_counter()
-
-    def __exit__(self, *_):
-        self._seconds[self._phase] = self._seconds.get(self._phase, 0.0) + time.perf_counter() - self._start
 
 
 def total_steps(config: TrainConfig, queries: int) -> int:
     """Steps of a run: epochs over the batches, cut at ``max_steps``."""
     steps = round(config.epochs * -(-queries // config.batch_size))
     return min(steps, config.max_steps) if config.max_steps is not None else steps
+
+
+def evaluates_after(step: int, total_steps: int, interval: int | None) -> bool:
+    """Tell whether step 1, 2, … is followed by an evaluation: each ``interval``-th and the last.
+
+    Without an interval they are the last of each tenth of the run, or all where there are fewer than ten.
+    """
+    if interval is not None:
+        return step % interval == 0 or step == total_steps
+    return step * _EVALUATIONS // total_steps > (step - 1) * _EVALUATIONS // total_steps
