@@ -81,7 +81,7 @@ def test_same_seed_gives_the_same_index(tiny, queries, tmp_path):
 
 def test_the_time_of_a_run_is_told_by_phase(tiny, queries, tmp_path):
     report = run(tiny, queries, tmp_path / "jpq", checkpoint_steps=10)
-    phases = ["load", "start", "evaluate", "encode", "search", "loss", "update", "checkpoint", "write"]
+    phases = ["load", "opq", "code", "evaluate", "encode", "search", "loss", "update", "checkpoint", "write"]
     assert list(report.phases) == phases
     assert 0.9 * report.seconds < sum(report.phases.values()) <= report.seconds
     recorded = JPQIndex.open(tmp_path / "jpq").record.training["seconds"]

@@ -1,6 +1,8 @@
 """The start of JPQ: OPQ on a sample, then codes for every document, kept with the checkpoints."""
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,11 @@ _ANISOTROPIC_ROUNDS = 4
 
 
 def initialise(
-    flat: FlatFolder, config: TrainConfig, device: str, progress: bool = True
+    flat: FlatFolder,
+    config: TrainConfig,
+    device: str,
+    progress: bool = True,
+    phase: Callable[[str], AbstractContextManager] = nullcontext,
 ) -> tuple[ProductQuantizer, np.ndarray]:
     """Learn rotation and centroids from a sample, then code every document.
 
@@ -29,25 +35,27 @@ def initialise(
     Raises:
         JPQError: an embedding is not finite.
     """
-    sample = flat.sample(config.opq_sample, config.seed)
-    if len(sample) < 1 << config.nbits:
-        raise JPQError(f"--opq-sample {config.opq_sample} is less than the {1 << config.nbits} centroids: raise it")
-    if not np.isfinite(sample).all():
-        flat.check_finite()
-    rotation, centroids = train_opq(
-        sample,
-        config.m,
-        config.nbits,
-        rotate=config.opq,
-        iterations=config.opq_iterations,
-        seed=config.seed,
-        device=device,
-        progress=progress,
-    )
-    if config.anisotropy:
-        centroids = _anisotropic(sample, rotation, centroids, config.anisotropy)
-    codec = ProductQuantizer(centroids, centroids, rotation, config.anisotropy)
-    return codec, code_flat(flat, codec, progress)
+    with phase("opq"):
+        sample = flat.sample(config.opq_sample, config.seed)
+        if len(sample) < 1 << config.nbits:
+            raise JPQError(f"--opq-sample {config.opq_sample} is less than the {1 << config.nbits} centroids: raise it")
+        if not np.isfinite(sample).all():
+            flat.check_finite()
+        rotation, centroids = train_opq(
+            sample,
+            config.m,
+            config.nbits,
+            rotate=config.opq,
+            iterations=config.opq_iterations,
+            seed=config.seed,
+            device=device,
+            progress=progress,
+        )
+        if config.anisotropy:
+            centroids = _anisotropic(sample, rotation, centroids, config.anisotropy)
+        codec = ProductQuantizer(centroids, centroids, rotation, config.anisotropy)
+    with phase("code"):
+        return codec, code_flat(flat, codec, progress)
 
 
 def _anisotropic(sample: np.ndarray, rotation, centroids: np.ndarray, weight: float) -> np.ndarray:

@@ -119,8 +119,8 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
         checkpoints = _checkpoints(run, resume, accelerator) if total_steps(config, len(training)) else None
 
     progress = progress and accelerator.is_main_process
-    with watch.phase("start"):
-        codec, codes = _start(flat, config, checkpoints, accelerator, progress) if config.compress else (None, None)
+    codec, codes = _start(flat, config, checkpoints, accelerator, progress, watch) if config.compress else (None, None)
+    with watch.phase("load"):
         bf16 = uses_bf16(config.precision, accelerator.device)
         model = JPQModel(encoder, codec, codes, flat.embeddings, bf16).to(accelerator.device)
         searches = Searches.of(model, flat, config)
@@ -150,17 +150,18 @@ def _checkpoints(run: Run, resume: bool, accelerator: Accelerator) -> Checkpoint
     return checkpoints
 
 
-def _start(flat, config, checkpoints, accelerator, progress):
+def _start(flat, config, checkpoints, accelerator, progress, watch):
     """Return codec and codes: from the checkpoint, else made by the main process and read by the others."""
     if checkpoints is None:
-        return initialise.initialise(flat, config, str(accelerator.device), progress)
+        return initialise.initialise(flat, config, str(accelerator.device), progress, watch.phase)
     folder = checkpoints.path / "start"
     if accelerator.is_main_process and not folder.is_dir():
-        start = initialise.initialise(flat, config, str(accelerator.device), progress)
+        start = initialise.initialise(flat, config, str(accelerator.device), progress, watch.phase)
         checkpoints.claim()
         initialise.save_start(folder, *start)
-    accelerator.wait_for_everyone()
-    return initialise.load_start(folder)
+    with watch.phase("load"):
+        accelerator.wait_for_everyone()
+        return initialise.load_start(folder)
 
 
 def _write(run: Run, flat: FlatFolder, codec, codes, model: JPQModel, record: dict, progress: bool, watch) -> None:

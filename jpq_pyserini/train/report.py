@@ -20,7 +20,7 @@ class TrainReport:
         evaluated_on: number of dev queries.
         best_step, steps: the step whose weights were kept, of all steps taken.
         seconds: wall time; of a resumed run with that of the stopped ones, each up to its last checkpoint.
-        phases: seconds by phase: load, start (OPQ and coding), encode, search, loss, update, evaluate, checkpoint,
+        phases: seconds by phase: load, opq, code, encode, search, loss, update, evaluate, checkpoint,
             write.
         curve: the :class:`~jpq_pyserini.train.trainer.Curve`.
     """
