@@ -18,23 +18,11 @@ def tiny_encoder(path, dimension: int = 32, seed: int = 0) -> Path:
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    from transformers import BertModel
 
     path = Path(path)
     plain = path / "plain"
-    plain.mkdir(parents=True)
-    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    (plain / "vocab.txt").write_text("\n".join([*specials, *WORDS]) + "\n", encoding="utf-8")
-    BertTokenizerFast(vocab=str(plain / "vocab.txt"), model_max_length=64).save_pretrained(plain)
-    config = BertConfig(
-        vocab_size=len(specials) + len(WORDS),
-        hidden_size=dimension,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=2 * dimension,
-        max_position_embeddings=64,
-        initializer_range=0.2,  # the usual 0.02 makes all texts look alike
-    )
+    config = _tokenizer_and_config(plain, dimension)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         BertModel(config).save_pretrained(plain)
@@ -43,6 +31,39 @@ def tiny_encoder(path, dimension: int = 32, seed: int = 0) -> Path:
     model.max_seq_length = 48
     model.save(str(path), create_model_card=False)
     return path
+
+
+def tiny_cross_encoder(path, labels: int = 1, seed: int = 0) -> Path:
+    """Save a two-layer BERT with random weights and a head of ``labels`` as a plain folder that CrossEncoder loads."""
+    import torch
+    from transformers import BertForSequenceClassification
+
+    path = Path(path)
+    config = _tokenizer_and_config(path, 32)
+    config.num_labels = labels
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        BertForSequenceClassification(config).save_pretrained(path)
+    return path
+
+
+def _tokenizer_and_config(folder: Path, dimension: int):
+    """Save a tokenizer of WORDS in the new ``folder`` and return the configuration of a BERT for it."""
+    from transformers import BertConfig, BertTokenizerFast
+
+    folder.mkdir(parents=True)
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    (folder / "vocab.txt").write_text("\n".join([*specials, *WORDS]) + "\n", encoding="utf-8")
+    BertTokenizerFast(vocab=str(folder / "vocab.txt"), model_max_length=64).save_pretrained(folder)
+    return BertConfig(
+        vocab_size=len(specials) + len(WORDS),
+        hidden_size=dimension,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=2 * dimension,
+        max_position_embeddings=64,
+        initializer_range=0.2,  # the usual 0.02 makes all texts look alike
+    )
 
 
 def tiny_corpus(n: int, seed: int = 0) -> tuple[list[str], list[str]]:
