@@ -74,8 +74,8 @@ def tiny_corpus(n: int, seed: int = 0) -> tuple[list[str], list[str]]:
     return texts, queries
 
 
-def tiny_index(path, encoder, texts: Sequence[str], *, m: int = 8) -> Path:
-    """Write a JPQ index directory of 4-bit OPQ codes, untrained, with docids d0, d1, …"""
+def tiny_index(path, encoder, texts: Sequence[str], *, m: int = 8, docids: Sequence[str] | None = None) -> Path:
+    """Write a JPQ index directory of 4-bit OPQ codes, untrained, with docids d0, d1, … if none are given."""
     from jpq_pyserini.codec import ProductQuantizer
     from jpq_pyserini.index import JPQIndex
     from jpq_pyserini.text_encoder import embed_passages, load_text_encoder, save_text_encoder
@@ -86,7 +86,8 @@ def tiny_index(path, encoder, texts: Sequence[str], *, m: int = 8) -> Path:
     rotation, centroids = train_opq(embeddings, m, 4, iterations=3, final_iterations=2, progress=False)
     codec = ProductQuantizer(centroids, centroids, rotation)
     settings = {"name_or_path": str(encoder), "pooling": None, "l2_norm": False, "max_length": None, "prompt": None}
-    index = JPQIndex(codec, codec.encode(embeddings), [f"d{row}" for row in range(len(texts))], encoder=settings)
+    docids = docids or [f"d{row}" for row in range(len(texts))]
+    index = JPQIndex(codec, codec.encode(embeddings), docids, encoder=settings)
     return index.save(path, lambda folder: save_text_encoder(model, folder))
 
 
