@@ -70,6 +70,11 @@ def score_pairs(model: "CrossEncoder", query: str, texts: Sequence[str], batch_s
     return scores
 
 
+def model_name(name_or_path: str) -> str:
+    """Return what tables call the model: the last part of its name or path."""
+    return os.path.basename(os.path.normpath(name_or_path))
+
+
 def _checked(name_or_path: str, max_length: int | None, device: str) -> "CrossEncoder":
     from sentence_transformers import CrossEncoder
     from transformers import AutoConfig
@@ -89,8 +94,3 @@ def _checked(name_or_path: str, max_length: int | None, device: str) -> "CrossEn
     if model.num_labels > 2:
         raise JPQError(f"{name_or_path} has {model.num_labels} labels: a model that re-ranks has one or two")
     return model
-
-
-def model_name(name_or_path: str) -> str:
-    """Return what tables call the model: the last part of its name or path."""
-    return os.path.basename(os.path.normpath(name_or_path))
