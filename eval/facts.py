@@ -21,7 +21,8 @@ class Facts:
         group: what systems of one kind share, so that plots join them by a line, say ``HNSW``.
         documents: N.
         bytes_per_document: size of the index on disk over N, everything included but texts and docids.
-        ms_per_query: median time of a search for one query, without query encoding, in milliseconds.
+        ms_per_query: median time of a search for one query, without query encoding, in milliseconds; of a re-ranked
+            run, the median time of re-ranking alone.
         encode_ms_per_query: median time of encoding one query, in milliseconds.
         threads: that both times were measured with.
         hits: documents a query.

@@ -56,7 +56,7 @@ def load_text_encoder(
     if l2_norm and pooling is None:
         raise JPQError(f"--l2-norm was given without --pooling for {name_or_path}: say --pooling cls or --pooling mean")
     try:
-        with _quietly():
+        with quietly():
             return _prepared(_load(str(name_or_path), pooling, l2_norm, device), max_length, prompt)
     except JPQError:
         raise
@@ -87,7 +87,7 @@ def embed_passages(model: "SentenceTransformer", texts: Sequence[str], batch_siz
 
 def save_text_encoder(model: "SentenceTransformer", path: str | os.PathLike) -> None:
     """Save the model, its tokenizer and pooling as a sentence-transformers folder that :func:`is_jpq_encoder` knows."""
-    with _quietly():
+    with quietly():
         model.save(str(path), create_model_card=False)
     record = {
         "format_version": 1,
@@ -123,7 +123,7 @@ def _prepared(model, max_length: int | None, prompt: str | None):
 
 
 @contextlib.contextmanager
-def _quietly():
+def quietly():
     """Silence transformers' bars over a model's tensors, and the hub's reports of every retry before it gives up."""
     from transformers.utils import logging as bars
 

@@ -18,23 +18,11 @@ def tiny_encoder(path, dimension: int = 32, seed: int = 0) -> Path:
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    from transformers import BertModel
 
     path = Path(path)
     plain = path / "plain"
-    plain.mkdir(parents=True)
-    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    (plain / "vocab.txt").write_text("\n".join([*specials, *WORDS]) + "\n", encoding="utf-8")
-    BertTokenizerFast(vocab=str(plain / "vocab.txt"), model_max_length=64).save_pretrained(plain)
-    config = BertConfig(
-        vocab_size=len(specials) + len(WORDS),
-        hidden_size=dimension,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=2 * dimension,
-        max_position_embeddings=64,
-        initializer_range=0.2,  # the usual 0.02 makes all texts look alike
-    )
+    config = _tokenizer_and_config(plain, dimension)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         BertModel(config).save_pretrained(plain)
@@ -45,6 +33,39 @@ def tiny_encoder(path, dimension: int = 32, seed: int = 0) -> Path:
     return path
 
 
+def tiny_cross_encoder(path, labels: int = 1, seed: int = 0) -> Path:
+    """Save a two-layer BERT with random weights and a head of ``labels`` as a plain folder that CrossEncoder loads."""
+    import torch
+    from transformers import BertForSequenceClassification
+
+    path = Path(path)
+    config = _tokenizer_and_config(path, 32)
+    config.num_labels = labels
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        BertForSequenceClassification(config).save_pretrained(path)
+    return path
+
+
+def _tokenizer_and_config(folder: Path, dimension: int):
+    """Save a tokenizer of WORDS in the new ``folder`` and return the configuration of a BERT for it."""
+    from transformers import BertConfig, BertTokenizerFast
+
+    folder.mkdir(parents=True)
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    (folder / "vocab.txt").write_text("\n".join([*specials, *WORDS]) + "\n", encoding="utf-8")
+    BertTokenizerFast(vocab=str(folder / "vocab.txt"), model_max_length=64).save_pretrained(folder)
+    return BertConfig(
+        vocab_size=len(specials) + len(WORDS),
+        hidden_size=dimension,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=2 * dimension,
+        max_position_embeddings=64,
+        initializer_range=0.2,  # the usual 0.02 makes all texts look alike
+    )
+
+
 def tiny_corpus(n: int, seed: int = 0) -> tuple[list[str], list[str]]:
     """Return n passages of 8 to 24 known words, and n queries; query i is a few words of passage i."""
     rng = np.random.default_rng(seed)
@@ -53,8 +74,8 @@ def tiny_corpus(n: int, seed: int = 0) -> tuple[list[str], list[str]]:
     return texts, queries
 
 
-def tiny_index(path, encoder, texts: Sequence[str], *, m: int = 8) -> Path:
-    """Write a JPQ index directory of 4-bit OPQ codes, untrained, with docids d0, d1, …"""
+def tiny_index(path, encoder, texts: Sequence[str], *, m: int = 8, docids: Sequence[str] | None = None) -> Path:
+    """Write a JPQ index directory of 4-bit OPQ codes, untrained, with docids d0, d1, … if none are given."""
     from jpq_pyserini.codec import ProductQuantizer
     from jpq_pyserini.index import JPQIndex
     from jpq_pyserini.text_encoder import embed_passages, load_text_encoder, save_text_encoder
@@ -65,7 +86,8 @@ def tiny_index(path, encoder, texts: Sequence[str], *, m: int = 8) -> Path:
     rotation, centroids = train_opq(embeddings, m, 4, iterations=3, final_iterations=2, progress=False)
     codec = ProductQuantizer(centroids, centroids, rotation)
     settings = {"name_or_path": str(encoder), "pooling": None, "l2_norm": False, "max_length": None, "prompt": None}
-    index = JPQIndex(codec, codec.encode(embeddings), [f"d{row}" for row in range(len(texts))], encoder=settings)
+    docids = docids or [f"d{row}" for row in range(len(texts))]
+    index = JPQIndex(codec, codec.encode(embeddings), docids, encoder=settings)
     return index.save(path, lambda folder: save_text_encoder(model, folder))
 
 

@@ -39,7 +39,7 @@ class Corpus:
         for file in self.files:
             for number, line in enumerate(_lines(file), 1):
                 if line.strip():
-                    yield _document(line, f"{file} line {number}")
+                    yield document_of(line, f"{file} line {number}")
 
     def docids(self) -> list[str]:
         """Read every line and return the docids in order; :class:`JPQError` if there is none."""
@@ -65,7 +65,8 @@ def _lines(path: Path) -> Iterator[str]:
             raise JPQError(f"{path} is damaged or no UTF-8 text ({reason}): copy or convert it again") from None
 
 
-def _document(line: str, place: str) -> tuple[str, str]:
+def document_of(line: str, place: str) -> tuple[str, str]:
+    """Return ``(docid, text)`` of one JSON line; :class:`JPQError` that names ``place`` if it is no such document."""
     try:
         fields = json.loads(line)
     except json.JSONDecodeError as error:
