@@ -1,9 +1,10 @@
-"""Effectiveness measures by their names in ir_measures, computed by pytrec_eval and equal to ``trec_eval -c`` digit for digit.
+"""Effectiveness measures, computed by pytrec_eval and equal to ``trec_eval -c`` digit for digit.
 
-Every measure that ir_measures knows can be named: RR@10, nDCG@10, R@1000, AP(rel=2), nDCG(dcg='exp-log2')@10, Judged@10, …;
-trec_eval's own names too (``ndcg_cut.10``), and the official MRR of MS MARCO (``MSMARCO-MRR@10``).
+Every measure of ir_measures can be named (RR@10, nDCG@10, AP(rel=2), nDCG(dcg='exp-log2')@10, Judged@10, …), in
+trec_eval's words too (``ndcg_cut.10``), and so can the official MRR of MS MARCO (``MSMARCO-MRR@10``).
 """
 
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,8 +17,8 @@ DEFAULT_MEASURES = ("RR@10", "nDCG@10", "R@100", "R@1000")
 
 _QUERIES_AT_ONCE = 256
 _KNOWN = (
-    "give a name of ir_measures (RR@10, nDCG@10, R@100, AP(rel=2), Judged@10, …; https://ir-measur.es), one of trec_eval's "
-    "(ndcg_cut.10, recall.100, map, …) or MSMARCO-MRR@K, K a positive integer"
+    "give a name of ir_measures (RR@10, nDCG@10, R@100, AP(rel=2), Judged@10, …; https://ir-measur.es), one of "
+    "trec_eval's (ndcg_cut.10, recall.100, map, …) or MSMARCO-MRR@K, K a positive integer"
 )
 
 
@@ -48,6 +49,7 @@ class Measure(NamedTuple):
         return 1.0 if self.base is not None and self.base.NAME == "NumQ" else 0.0
 
 
+@functools.lru_cache(maxsize=256)
 def parse_measure(name: str) -> Measure:
     """Return the measure called ``name``; upper and lower case are alike.
 
@@ -138,6 +140,11 @@ def mean(values: Mapping[str, float] | Iterable[float]) -> float:
 def aggregate(name: str, values: Mapping[str, float]) -> float:
     """Return what trec_eval prints for all queries: the mean, or the sum of what is counted (NumRet and the like)."""
     return float(sum(values.values())) if parse_measure(name).is_total else mean(values)
+
+
+def shown(name: str, value: float) -> str:
+    """Return ``value`` of measure ``name`` as trec_eval prints it: four decimals, or none if it is a count."""
+    return f"{value:.0f}" if parse_measure(name).is_total else f"{value:.4f}"
 
 
 def trec_order(scores: Mapping[str, float]) -> list[str]:

@@ -36,8 +36,8 @@ class Run(Mapping):
         scores: np.ndarray,
         ranks: np.ndarray,
     ):
-        """``starts`` (Q + 1,) int64 bounds each query's part of ``docs`` (L,) object, ``scores`` (L,) float64 and ``ranks``
-        (L,) int32, the rank column, 0 where it holds no positive integer."""
+        """``starts`` (Q + 1,) int64 bounds each query's part of ``docs`` (L,) object, ``scores`` (L,) float64 and
+        ``ranks`` (L,) int32, the rank column, 0 where it holds no positive integer."""
         self.name, self.path = name, path
         self._spans = {qid: slice(starts[i], starts[i + 1]) for i, qid in enumerate(qids)}
         self._docs, self._scores, self._ranks = docs, scores, ranks
@@ -47,7 +47,7 @@ class Run(Mapping):
         return dict(zip(self._docs[span], self._scores[span].tolist(), strict=True))
 
     def at_ranks(self, qid: str, depth: int) -> list[str | None]:
-        """Return the documents that the file puts at ranks 1 to ``depth``, whatever their scores; None where it puts none.
+        """Return the documents that the file puts at ranks 1 to ``depth``, whatever their scores; None for a gap.
 
         Raises:
             JPQError: a rank that is no positive integer.
@@ -57,8 +57,8 @@ class Run(Mapping):
         if not ranks.all():
             docid = self._docs[span][int(np.argmin(ranks))]
             raise JPQError(
-                f"{self.path}: the rank of document {docid!r} for query {qid!r} is no positive integer, but the official MRR "
-                "of MS MARCO goes by ranks: write them from 1 on, or take RR, which goes by scores"
+                f"the rank of document {docid!r} for query {qid!r} is no positive integer, but the official MRR of "
+                "MS MARCO goes by ranks: write them from 1 on, or take RR, which goes by scores"
             )
         found: list[str | None] = [None] * depth
         for line in np.flatnonzero(ranks <= depth):
@@ -119,6 +119,16 @@ def run_name(path: str | os.PathLike) -> str:
     """Return the file's name without .gz and its last ending: ``runs/bm25.txt.gz`` is ``bm25``."""
     name = Path(path).name.removesuffix(".gz")
     return Path(name).stem or name
+
+
+def ends_abruptly(path: str | os.PathLike) -> bool:
+    """Whether the last line has no end, as when a file was cut short in copying; a .gz tells that by itself."""
+    path = Path(path)
+    if path.name.endswith(".gz") or not path.stat().st_size:
+        return False
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() not in (b"\n", b"\r")
 
 
 def _columns_of_first_line(path: str) -> tuple[str, ...]:
