@@ -37,5 +37,5 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[in
 
 def _escaped(text: str) -> str:
     """Keep what a name or a query holds from being read as Markdown or HTML."""
-    text = re.sub(r"([\\`*_\[\]|~])", r"\\\1", " ".join(text.split()))
+    text = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", " ".join(text.split()))
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", re.sub(r"&(?=[#\w]+;)", "&amp;", text))

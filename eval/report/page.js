@@ -84,7 +84,7 @@
       key: (q) => hit(which, q, 1), text: (q) => String(hit(which, q, 1) ?? UNKNOWN),
     });
     const made = [{ name: "query", title: "query", key: (q) => data.qids[q], text: (q) => data.qids[q] }];
-    if (data.texts) made.push({ name: "text", title: "text", key: (q) => data.texts[q], text: (q) => data.texts[q] });
+    if (data.texts) made.push({ name: "text", title: "text", class: "text", key: (q) => data.texts[q], text: (q) => data.texts[q] });
     made.push(value("ours", data.runs[run], ours));
     if (pair) {
       made.push(value("theirs", data.runs[against], theirs));
@@ -132,7 +132,7 @@
     const row = element("tr");
     made.forEach((column) => {
       if (column.name !== "query") {
-        const classes = [column.number ? "number" : "", column.kind ? column.kind(query) : ""].join(" ").trim();
+        const classes = [column.class ?? "", column.number ? "number" : "", column.kind ? column.kind(query) : ""].join(" ").trim();
         row.append(element("td", { class: classes, text: column.text(query) }));
         return;
       }

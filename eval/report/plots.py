@@ -1,8 +1,8 @@
 """The plots of the page: effectiveness against size and time, and differences query by query, as SVG for inlining."""
 
 import io
-import itertools
 import re
+from collections.abc import Iterable
 
 from jpq_pyserini.eval.report.data import Comparison
 
@@ -32,18 +32,17 @@ def _fact(comparison: Comparison, run: str, fact: str) -> float | None:
 
 def _trade_off(comparison: Comparison, fact: str, label: str) -> str:
     figure, axes = _axes(label, comparison.measures[0])
+    styles = _styles(dict.fromkeys(_group(comparison, run) for run in comparison.values))
     groups: dict[str, list[tuple[float, float]]] = {}
     for run, means in comparison.means().items():
         x = _fact(comparison, run, fact)
         if x is not None and x > 0:
-            name = comparison.facts[run].group or run
-            groups.setdefault(name, []).append((x, means[comparison.measures[0]]))
-    styles = _styles()
-    handles = [
-        axes.plot(*zip(*sorted(points), strict=True), marker=marker, color=colour)[0]
-        for points, (marker, colour) in zip(groups.values(), styles, strict=False)
-    ]
-    axes.set_xscale("log")
+            groups.setdefault(_group(comparison, run), []).append((x, means[comparison.measures[0]]))
+    handles = []
+    for name, points in groups.items():
+        marker, colour = styles[name]
+        handles += axes.plot(*zip(*sorted(points), strict=True), marker=marker, color=colour)
+    _plain_logarithmic(axes)
     _legend(axes, handles, groups)
     return _svg(figure)
 
@@ -55,23 +54,37 @@ def _differences(comparison: Comparison) -> str:
     points = min(count, _POINTS)
     picked = [round(i * (count - 1) / max(points - 1, 1)) for i in range(points)]
     axes.axhline(0, color=_INK, linewidth=0.8)
-    handles, names = [], []
-    for (run, of_run), (_, colour) in zip(comparison.values.items(), _styles(), strict=False):
-        if run == comparison.against:
-            continue
-        differences = sorted((of_run[measure][qid] - base[qid] for qid in base), reverse=True)
+    styles = _styles(comparison.values)
+    others = [run for run in comparison.values if run != comparison.against]
+    handles = []
+    for run in others:
+        values = comparison.values[run][measure]
+        differences = sorted((values[qid] - base[qid] for qid in base), reverse=True)
         xs = [100 * (i + 0.5) / count for i in picked]
-        handles += axes.plot(xs, [differences[i] for i in picked], color=colour, drawstyle="steps-mid")
-        names.append(run)
+        handles += axes.plot(xs, [differences[i] for i in picked], color=styles[run][1], drawstyle="steps-mid")
     axes.set_xlim(0, 100)
-    _legend(axes, handles, names)
+    _legend(axes, handles, others)
     return _svg(figure)
 
 
-def _styles():
-    """Yield (marker, colour), both different from one to the next, 49 pairs before one comes again."""
-    for i in itertools.count():
-        yield _MARKERS[i % len(_MARKERS)], _COLOURS[(i + i // len(_MARKERS)) % len(_COLOURS)]
+def _group(comparison: Comparison, run: str) -> str:
+    return getattr(comparison.facts.get(run), "group", None) or run
+
+
+def _styles(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return name to (marker, colour), both different from one to the next, 49 pairs before one comes again."""
+    count = len(_COLOURS)
+    return {name: (_MARKERS[i % count], _COLOURS[(i + i // count) % count]) for i, name in enumerate(names)}
+
+
+def _plain_logarithmic(axes) -> None:
+    """Make the x axis logarithmic, its ticks plain numbers at 1, 2, 5, 10, 20, …"""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _axes(x: str, y: str):
@@ -85,7 +98,7 @@ def _axes(x: str, y: str):
     for spine in axes.spines.values():
         spine.set_color(_INK)
     axes.set_facecolor("none")
-    axes.grid(alpha=0.25, which="both", color=_INK)
+    axes.grid(alpha=0.25, color=_INK)
     return figure, axes
 
 
