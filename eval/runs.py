@@ -92,6 +92,9 @@ def read_run(path: str | os.PathLike, name: str | None = None) -> Run:
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise JPQError(f"no such run file: {path}")
+    with open(path, "rb") as file:
+        if file.read(2) == b"\x1f\x8b" and not path.endswith(".gz"):
+            raise JPQError(f"{path}: gzip data without the ending .gz: name it {path}.gz")
     columns = _columns_of_first_line(path)
     try:
         table = _parse(path, columns)

@@ -130,7 +130,7 @@ def _origin(facts) -> str:
 
 
 def _data(comparison: Comparison) -> dict:
-    """Return what the view shows, column by column; values with the four decimals of the tables."""
+    """Return what the view shows, column by column."""
     qids, runs = comparison.qids, list(comparison.values)
     texts = [comparison.text_of(qid) for qid in qids]
     return {
@@ -150,7 +150,7 @@ def _data(comparison: Comparison) -> dict:
 
 
 def _short(value: float) -> float | int:
-    value = round(value, 4)
+    value = round(value, 6)  # so that small differences are no ties
     return int(value) if value == int(value) else value
 
 

@@ -177,7 +177,10 @@
   options("measure", data.measures, 0);
   for (const name of pair ? [] : ["run", "against", "show"]) form.elements[name].parentElement.hidden = true;
   if (!pair) order = { column: "ours", down: false };
-  form.addEventListener("input", choose);
+  form.addEventListener("input", (event) => {
+    if (event.target.name === "show") order = { column: "difference", down: event.target.value !== "lost" };
+    choose();
+  });
   form.addEventListener("submit", (event) => event.preventDefault());
   byId("before").addEventListener("click", () => { page -= 1; draw(); });
   byId("after").addEventListener("click", () => { page += 1; draw(); });

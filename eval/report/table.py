@@ -83,7 +83,7 @@ def gains_rows(gains: Gains, changes: list[Change]) -> tuple[list[str], list[lis
         ]
         for change in changes
     ]
-    if not any(row[-1] for row in rows):
+    if not any(change.text for change in (*gains.won, *gains.lost)):
         return head, [row[:-1] for row in rows]
     return [*head, "text"], rows
 
