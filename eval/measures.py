@@ -6,6 +6,7 @@ trec_eval's words too (``ndcg_cut.10``), and so can the official MRR of MS MARCO
 
 import functools
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -160,7 +161,9 @@ def _parsed(name: str):
     family = re.match(r"\w*", name)[0]
     reason = ""
     try:
-        return ir_measures.parse_measure(spellings.get(family.lower(), family) + name[len(family) :])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # it uses what Python 3.14 takes out of ast
+            return ir_measures.parse_measure(spellings.get(family.lower(), family) + name[len(family) :])
     except (NameError, SyntaxError):
         pass
     except Exception as error:  # a wrong parameter can raise anything
