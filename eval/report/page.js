@@ -1,6 +1,7 @@
 "use strict";
 (() => {
   const UNKNOWN = "\u2013", PAGE = 50;
+  const WORDS = new Intl.Collator("en", { numeric: true });  // q2 before q10
   const byId = (id) => document.getElementById(id);
 
   function element(name, options = {}, ...children) {
@@ -17,7 +18,7 @@
     if (a === b) return 0;
     if (a === null) return 1;  // what is unknown comes last, whatever the direction
     if (b === null) return -1;
-    return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
+    return typeof a === "number" && typeof b === "number" ? a - b : WORDS.compare(a, b);
   }
 
   function sorted(items, key, down) {
