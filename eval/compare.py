@@ -4,48 +4,69 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from jpq_pyserini.eval.facts import read_facts
 from jpq_pyserini.eval.measures import DEFAULT_MEASURES, evaluate, parse_measure
-from jpq_pyserini.eval.report import Comparison, as_json, as_markdown, as_text, per_query_lines
-from jpq_pyserini.eval.runs import named_paths, read_run
+from jpq_pyserini.eval.report import FORMS, Comparison, Hits, per_query_lines
+from jpq_pyserini.eval.report.gains import hits_of
+from jpq_pyserini.eval.runs import ends_abruptly, named_paths, read_run, run_name
+from jpq_pyserini.eval.significance import CORRECTIONS
 
 from jpq_pyserini.cli import run_main
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.storage import new_file
-from jpq_pyserini.topics import read_qrels
+from jpq_pyserini.topics import read_qrels, read_topics
 
 _EXAMPLE = """\
 example:
-  python -m jpq_pyserini.eval.compare --qrels qrels.test.txt \\
-      --run BM25=runs/bm25.txt --run OPQ=runs/opq.txt --run JPQ=runs/jpq.txt --against OPQ
+  python -m jpq_pyserini.eval.compare --qrels qrels.test.txt --topics queries.test.tsv \\
+      --run BM25=runs/bm25.txt --run OPQ=runs/opq.txt --run JPQ=runs/jpq.txt \\
+      --against BM25 --gains JPQ:5 --output table.md --output page.html
 
-prints one row a run, equal to what "python -m pyserini.eval.trec_eval -c" prints for each (RR@10: -M 10 -m recip_rank):
-means over all queries of the qrels, so that a query without results counts zero.
+writes one row a run, equal to what "python -m pyserini.eval.trec_eval -c" prints for each (RR@10: -M 10 -m recip_rank):
+means over all queries of the qrels, so that a query without results counts zero. MSMARCO-MRR@10 is what
+"python -m pyserini.eval.msmarco_passage_eval" prints. What stands beside a run as NAME.facts.json (size, speed) becomes
+columns and plots. The HTML page needs no server and no network.
 """
+_GAINS = 10
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line, score the runs, print the table."""
+    """Parse the command line, score the runs, print the table or write it in the forms asked for."""
     args = _parser().parse_args(argv)
-    runs = named_paths(args.run)
+    runs = named_paths(args.run, called=lambda path: read_facts(path).title or run_name(path))
     if args.against is not None and args.against not in runs:
         raise JPQError(f"--against {args.against}: no run of that name, there are {', '.join(runs)}")
+    if args.against is None and args.correction != "none":
+        raise JPQError(f"--correction {args.correction} needs --against NAME: without it nothing is tested")
+    gains = _gains(args.gains, runs, args.against)
+    forms = _forms(args.output, args.format)
     for name in args.measures:
         parse_measure(name)  # before the minutes that reading may take
     qrels = read_qrels(args.qrels)
-    comparison = compare(runs, qrels, args.measures, against=args.against, note=_note)
-    if args.format == "json":
-        text = as_json(comparison, qrels=args.qrels, files=runs)
-    else:
-        text = {"text": as_text, "markdown": as_markdown}[args.format](comparison)
+    comparison = compare(
+        runs,
+        qrels,
+        args.measures,
+        against=args.against,
+        correction=args.correction,
+        topics=read_topics(args.topics) if args.topics is not None else {},
+        gains=gains,
+        with_hits=bool(gains) or "html" in forms.values(),
+        note=_note,
+    )
     if args.per_query is not None:
         with new_file(args.per_query) as file:
             file.writelines(per_query_lines(comparison))
-    if args.output is None:
-        sys.stdout.write(text)
-        return
-    with new_file(args.output) as file:
-        file.write(text)
+    facts = {"qrels": args.qrels} | ({"topics": args.topics} if args.topics else {}) | {"files": runs}
+    for path, form in forms.items():
+        text = FORMS[form][0](comparison, **facts)
+        if path is None:
+            sys.stdout.write(text)
+            continue
+        with new_file(path) as file:
+            file.write(text)
 
 
 def compare(
@@ -54,41 +75,55 @@ def compare(
     measures: Sequence[str] = DEFAULT_MEASURES,
     *,
     against: str | None = None,
+    correction: str = "none",
+    topics: Mapping[str, str] | None = None,
+    gains: Mapping[str, int] | None = None,
+    with_hits: bool = False,
     note=lambda line: None,
 ) -> Comparison:
-    """Read and score run files, one at a time.
+    """Read and score run files, one at a time, with the facts beside them.
 
     Args:
         runs: Name to run file.
         qrels: qid to docid to relevance.
         measures: Names that :func:`~jpq_pyserini.eval.measures.parse_measure` knows.
         against: Name of the run that the others are tested against.
-        note: Called with a line about each run that leaves judged queries unanswered.
+        correction: One of :data:`~jpq_pyserini.eval.significance.CORRECTIONS`.
+        topics: qid to query text.
+        gains: Run name to how many of the queries that it wins and loses most are to be listed.
+        with_hits: Also keep what each run finds first for each query.
+        note: Called with a line about each run that leaves judged queries unanswered, or whose file ends abruptly.
 
     Raises:
-        JPQError: a bad run file, a run without a judged query, an unknown measure.
+        JPQError: a bad run file, a run without a judged query, an unknown measure, bad facts.
     """
     from tqdm import tqdm
 
-    values = {
-        name: _scored(path, name, qrels, measures, note)
-        for name, path in tqdm(runs.items(), "scoring", unit="run", delay=2, leave=False, disable=None)
-    }
-    return Comparison(values, against)
+    facts = {name: read_facts(path) for name, path in runs.items()}
+    values, hits = {}, {}
+    for name, path in tqdm(runs.items(), "scoring", unit="run", delay=2, leave=False, disable=None):
+        values[name], found = _scored(path, name, qrels, measures, with_hits, note)
+        if with_hits:
+            hits[name] = found
+    return Comparison(values, against, correction, facts, topics or {}, hits, gains or {})
 
 
-def _scored(path, name: str, qrels, measures, note) -> dict[str, dict[str, float]]:
+def _scored(
+    path, name: str, qrels, measures, with_hits: bool, note
+) -> tuple[dict[str, dict[str, float]], dict[str, Hits]]:
     run = read_run(path, name)
     try:
         values = evaluate(run, qrels, measures)
     except JPQError as error:
         raise JPQError(f"{path}: {error}") from None
+    if ends_abruptly(path):
+        note(f"{name}: the last line of {path} has no line end: see that the file was not cut short")
     if unanswered := [qid for qid in qrels if qid not in run]:
         note(
             f"{name}: no result for {len(unanswered)} of the {len(qrels)} judged queries, which count zero "
             f"(first: {unanswered[0]})"
         )
-    return values
+    return values, hits_of(run, qrels) if with_hits else {}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,20 +140,64 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         action="append",
         metavar="[NAME=]RUN",
-        help="TREC or MS MARCO run file, .gz too; repeat for each run (default name: the file's)",
+        help="TREC or MS MARCO run file, .gz too; repeat for each run (default name: its facts' title, or the file's)",
     )
     add(
         "--measures",
         nargs="+",
         default=list(DEFAULT_MEASURES),
         metavar="M",
-        help=f"RR, nDCG, AP, with or without @K; R@K, P@K, Success@K (default: {' '.join(DEFAULT_MEASURES)})",
+        help='any measure of ir_measures, such as "AP(rel=2)" or Judged@10, trec_eval\'s names, and MSMARCO-MRR@10 '
+        f"(default: {' '.join(DEFAULT_MEASURES)})",
     )
     add("--against", metavar="NAME", help="test the other runs against this one: two-tailed paired t-test")
-    add("--format", choices=("text", "markdown", "json"), default="text", help="default: text")
-    add("--output", metavar="FILE", help="write the table to FILE instead of printing it")
+    add(
+        "--correction",
+        choices=CORRECTIONS,
+        default="none",
+        help="of the p values, over all runs and measures of the table (default: none, as in the paper)",
+    )
+    add(
+        "--gains",
+        action="append",
+        default=[],
+        metavar="NAME[:K]",
+        help="list the K queries that run NAME wins and loses most against that of --against, by the first measure "
+        f"(default K: {_GAINS}); repeat for more runs",
+    )
+    add("--topics", metavar="T", help="queries, for their texts: a file, or a topics name that Pyserini knows")
+    add("--format", choices=tuple(FORMS), help="default: by the ending of --output, else text")
+    add(
+        "--output",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="write to FILE (.txt, .md, .tex, .json, .html) instead of printing; repeat for several forms",
+    )
     add("--per-query", metavar="FILE", help="also write every query's values: TSV of qid, run, measure, value")
     return parser
+
+
+def _gains(arguments: Sequence[str], runs: Mapping[str, str], against: str | None) -> dict[str, int]:
+    gains = {}
+    for argument in arguments:
+        name, _, count = argument.rpartition(":")
+        if argument in runs:
+            name, count = argument, str(_GAINS)
+        if name not in runs or not count.isdecimal() or int(count) < 1:
+            raise JPQError(f"--gains {argument}: give NAME or NAME:K, K from 1; runs are {', '.join(runs)}")
+        if against is None or name == against:
+            raise JPQError(f"--gains {argument}: name another run with --against, to compare it with")
+        gains[name] = int(count)
+    return gains
+
+
+def _forms(outputs: Sequence[str], form: str | None) -> dict[str | None, str]:
+    """Return output file to form; None stands for the terminal."""
+    by_ending = {ending: name for name, (_, endings) in FORMS.items() for ending in endings}
+    if not outputs:
+        return {None: form or "text"}
+    return {path: form or by_ending.get(Path(path).suffix.lower(), "text") for path in outputs}
 
 
 def _note(line: str) -> None:

@@ -5,7 +5,7 @@ import gzip
 import math
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +17,7 @@ from jpq_pyserini.topics import columns_of, text_lines
 
 _TREC = ("qid", "q0", "docid", "rank", "score", "tag")
 _MSMARCO = ("qid", "docid", "rank")
+_GREATEST_RANK = np.iinfo(np.int32).max
 _FORMS = "a run has lines 'qid Q0 docid rank score tag' (TREC) or 'qid docid rank' (MS MARCO)"
 
 
@@ -28,15 +29,44 @@ class Run(Mapping):
         path: The file it came from.
     """
 
-    def __init__(self, name: str, path: str, qids: list[str], starts: np.ndarray, docs: np.ndarray, scores: np.ndarray):
-        """``starts`` (Q + 1,) int64 bounds each query's part of ``docs`` (L,) object and ``scores`` (L,) float64."""
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        qids: list[str],
+        starts: np.ndarray,
+        docs: np.ndarray,
+        scores: np.ndarray,
+        ranks: np.ndarray,
+    ):
+        """``starts`` (Q + 1,) int64 bounds each query's part of ``docs`` (L,) object, ``scores`` (L,) float64 and
+        ``ranks`` (L,) int32, the rank column, 0 where it holds no positive integer."""
         self.name, self.path = name, path
         self._spans = {qid: slice(starts[i], starts[i + 1]) for i, qid in enumerate(qids)}
-        self._docs, self._scores = docs, scores
+        self._docs, self._scores, self._ranks = docs, scores, ranks
 
     def __getitem__(self, qid: str) -> dict[str, float]:
         span = self._spans[qid]
         return dict(zip(self._docs[span], self._scores[span].tolist(), strict=True))
+
+    def at_ranks(self, qid: str, depth: int) -> list[str | None]:
+        """Return the documents that the file puts at ranks 1 to ``depth``, whatever their scores; None for a gap.
+
+        Raises:
+            JPQError: a rank that is no positive integer.
+        """
+        span = self._spans[qid]
+        ranks = self._ranks[span]
+        if not ranks.all():
+            docid = self._docs[span][int(np.argmin(ranks))]
+            raise JPQError(
+                f"the rank of document {docid!r} for query {qid!r} is no positive integer, but the official MRR of "
+                "MS MARCO goes by ranks: write them from 1 on, or take RR, which goes by scores"
+            )
+        found: list[str | None] = [None] * depth
+        for line in np.flatnonzero(ranks <= depth):
+            found[ranks[line] - 1] = self._docs[span][line]
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._spans)
@@ -51,7 +81,8 @@ class Run(Mapping):
 def read_run(path: str | os.PathLike, name: str | None = None) -> Run:
     """Read a run file; the first line's column count tells which format it is.
 
-    The rank of a TREC run is ignored, as trec_eval does; an MS MARCO run gets the score 1/rank, as Pyserini gives it.
+    The rank of a TREC run is kept but does not order it, as in trec_eval; an MS MARCO run gets the score 1/rank, as
+    Pyserini gives it. Lines may end as on Windows.
 
     Args:
         path: The file.
@@ -64,6 +95,9 @@ def read_run(path: str | os.PathLike, name: str | None = None) -> Run:
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise JPQError(f"no such run file: {path}")
+    with open(path, "rb") as file:
+        if file.read(2) == b"\x1f\x8b" and not path.endswith(".gz"):
+            raise JPQError(f"{path}: gzip data without the ending .gz: name it {path}.gz")
     columns = _columns_of_first_line(path)
     try:
         table = _parse(path, columns)
@@ -75,14 +109,16 @@ def read_run(path: str | os.PathLike, name: str | None = None) -> Run:
     if columns is _TREC:
         scores = table["score"].to_numpy()
         sound = np.isfinite(scores)
+        ranks = _numbers(table["rank"].cat.categories)[table["rank"].cat.codes.to_numpy()]
     else:
         ranks = table["rank"].to_numpy()
         sound = ranks > 0
         scores = 1 / np.where(sound, ranks, 1)
+        ranks = np.minimum(ranks, _GREATEST_RANK).astype(np.int32)
     truncated = columns is _TREC and "" in table["tag"].cat.categories  # pandas fills a short line with nothing
     if truncated or not sound.all():
         _raise_for_bad_line(path, columns)
-    return _grouped(name or run_name(path), path, table["qid"], table["docid"], scores)
+    return _grouped(name or run_name(path), path, table["qid"], table["docid"], scores, ranks)
 
 
 def run_name(path: str | os.PathLike) -> str:
@@ -91,8 +127,18 @@ def run_name(path: str | os.PathLike) -> str:
     return Path(name).stem or name
 
 
-def named_paths(arguments: Sequence[str], flag: str = "--run", form: str = "RUN") -> dict[str, str]:
+def named_paths(
+    arguments: Sequence[str],
+    flag: str = "--run",
+    form: str = "RUN",
+    called: Callable[[str], str] = run_name,
+) -> dict[str, str]:
     """Return name to path of what ``flag`` was given; a path may hold "=" if it exists as it stands.
+
+    Args:
+        arguments: words of the form ``[NAME=]path``.
+        flag, form: how the command line calls them, for messages.
+        called: names a path that comes without a name.
 
     Raises:
         JPQError: an argument is not ``[NAME=]form``, or a name comes twice.
@@ -101,7 +147,7 @@ def named_paths(arguments: Sequence[str], flag: str = "--run", form: str = "RUN"
     for argument in arguments:
         name, equals, path = argument.partition("=")
         if not equals or Path(argument).exists():
-            name, path = run_name(argument), argument
+            name, path = called(argument), argument
         if not name or not path or "\t" in name:
             raise JPQError(f"{flag} {argument!r}: give NAME={form}, or the path alone")
         if name in named:
@@ -129,6 +175,16 @@ def new_run_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
             "", "wb", 6, raw, mtime=0
         ) as packed:  # neither name nor time: the same lines, the same bytes
             yield packed
+
+
+def ends_abruptly(path: str | os.PathLike) -> bool:
+    """Whether the last line has no end, as when a file was cut short in copying; a .gz tells that by itself."""
+    path = Path(path)
+    if path.name.endswith(".gz") or not path.stat().st_size:
+        return False
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() not in (b"\n", b"\r")
 
 
 def _columns_of_first_line(path: str) -> tuple[str, ...]:
@@ -164,7 +220,13 @@ def _parse(path: str, columns: tuple[str, ...]):
     )
 
 
-def _grouped(name: str, path: str, qid_column, docid_column, scores: np.ndarray) -> Run:
+def _numbers(ranks) -> np.ndarray:
+    """Return what ``ranks``, strings or numbers, say; 0 for what is no positive integer."""
+    numbers = [int(rank) if rank.isdecimal() and len(rank) < 10 else 0 for rank in map(str, ranks)]
+    return np.array(numbers, dtype=np.int32)
+
+
+def _grouped(name: str, path: str, qid_column, docid_column, scores: np.ndarray, ranks: np.ndarray) -> Run:
     query_codes, qids = qid_column.factorize()  # (L,) int64, (Q,)
     doc_codes, docids = docid_column.factorize()  # (L,) int64, (U,)
     qids, docids = qids.tolist(), docids.to_numpy(dtype=object)
@@ -179,9 +241,9 @@ def _grouped(name: str, path: str, qid_column, docid_column, scores: np.ndarray)
         )
     if np.any(query_codes[1:] < query_codes[:-1]):
         order = np.argsort(query_codes, kind="stable")
-        query_codes, doc_codes, scores = query_codes[order], doc_codes[order], scores[order]
+        query_codes, doc_codes, scores, ranks = query_codes[order], doc_codes[order], scores[order], ranks[order]
     starts = np.searchsorted(query_codes, np.arange(len(qids) + 1))
-    return Run(name, path, qids, starts, docids[doc_codes], scores)
+    return Run(name, path, qids, starts, docids[doc_codes], scores, ranks)
 
 
 def _raise_for_bad_line(path: str, columns: tuple[str, ...]) -> None:

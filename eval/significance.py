@@ -1,9 +1,12 @@
 """Whether two systems differ by more than chance: the paper's paired t-test over queries."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from jpq_pyserini.errors import JPQError
+
+#: How p values are corrected when several tests are read together.
+CORRECTIONS = ("none", "bonferroni", "holm")
 
 
 def paired_t_test(values: Mapping[str, float], baseline: Mapping[str, float]) -> float:
@@ -38,3 +41,28 @@ def mark(p_value: float | None) -> str:
     if p_value is None or p_value >= 0.05:
         return ""
     return "**" if p_value < 0.01 else "*"
+
+
+def corrected(p_values: Sequence[float], method: str) -> list[float]:
+    """Return the p values of one family of tests, each such that comparing it with 0.05 keeps the family's error at 5%.
+
+    Args:
+        p_values: of all tests that are read together.
+        method: ``none`` (as in the paper), ``bonferroni``, or ``holm`` (Holm 1979: never weaker than Bonferroni, and
+            like it without assumptions about how the tests depend on each other).
+
+    Raises:
+        JPQError: an unknown method.
+    """
+    count = len(p_values)
+    if method == "none":
+        return list(p_values)
+    if method == "bonferroni":
+        return [min(1.0, count * p) for p in p_values]
+    if method != "holm":
+        raise JPQError(f"unknown correction {method!r}: there are {', '.join(CORRECTIONS)}")
+    adjusted, least = [0.0] * count, 0.0
+    for rank, test in enumerate(sorted(range(count), key=p_values.__getitem__)):
+        least = max(least, min(1.0, (count - rank) * p_values[test]))  # never below that of a smaller p value
+        adjusted[test] = least
+    return adjusted

@@ -1,167 +1,21 @@
-"""Measures and the table of runs: equal to Pyserini's trec_eval digit for digit, and hand-worked cases."""
+"""The command: its options, its notes and its errors."""
 
 import json
-import os
-import random
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
 from jpq_pyserini.eval import compare
-from jpq_pyserini.eval.measures import DEFAULT_MEASURES, evaluate, mean, parse_measure
-from jpq_pyserini.eval.runs import read_run
-from jpq_pyserini.eval.significance import mark, paired_t_test
+from jpq_pyserini.eval.facts import Facts, write_facts
+from jpq_pyserini.eval.measures import DEFAULT_MEASURES
 
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.topics import read_qrels, read_topics
-
-DATA = Path(os.environ.get("JPQ_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
-TREC_NAMES = {"nDCG@10": "ndcg_cut_10", "R@100": "recall_100", "R@1000": "recall_1000", "nDCG": "ndcg", "AP": "map"}
-TREC_NAMES |= {"AP@10": "map_cut_10", "P@5": "P_5", "RR": "recip_rank", "Success@5": "success_5"}
-QRELS = {"q1": {"d1": 1, "d2": 2}, "q2": {"d1": 0}, "q3": {"d9": 1}, "q4": {"a": 1, "b": -1}, "unanswered": {"x": 1}}
-RUN = """\
-q1 Q0 d1 1 27.123456 t
-q1 Q0 d2 2 27.1234561 t
-q1 Q0 d0 3 27.12345605 t
-q2 Q0 d1 1 1 t
-q3 Q0 d8 1 1 t
-q3 Q0 d9 2 1 t
-unjudged Q0 d1 1 1 t
-q4 Q0 b 9 3 t
-q4 Q0 a 1 2 t
-"""
-
-
-def _trec_eval(qrels, run, *options):
-    """Return {measure: {qid or "all": value as printed}} from Pyserini's own command."""
-    command = [sys.executable, "-m", "pyserini.eval.trec_eval", "-c", "-q", *options, str(qrels), str(run)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
-    printed = {}
-    for line in done.stdout.splitlines():
-        if len(columns := line.split("\t")) == 3:
-            printed.setdefault(columns[0].strip(), {})[columns[1]] = columns[2]
-    return printed
-
-
-def _assert_equal_to_trec_eval(qrels_path, run_path):
-    qrels = read_qrels(qrels_path)
-    values = evaluate(read_run(run_path), qrels, ["RR@10", *TREC_NAMES])
-    options = [
-        word for name in ("ndcg_cut.10", "recall.100,1000", "ndcg", "map", "map_cut.10", "P.5") for word in ("-m", name)
-    ]
-    printed = _trec_eval(qrels_path, run_path, *options, "-m", "recip_rank", "-m", "success.5")
-    printed["RR@10"] = _trec_eval(qrels_path, run_path, "-M", "10", "-m", "recip_rank")["recip_rank"]
-    for name in values:
-        theirs = printed[TREC_NAMES.get(name, name)]
-        assert {"all": f"{mean(values[name]):.4f}"} | {
-            qid: f"{values[name][qid]:.4f}" for qid in theirs if qid != "all"
-        } == theirs
-        assert all(value == 0 for qid, value in values[name].items() if qid not in theirs)
 
 
 def _write_qrels(path, qrels):
     path.write_text("".join(f"{q} 0 {d} {r}\n" for q, docs in qrels.items() for d, r in docs.items()))
     return path
-
-
-def _random_collection(tmp_path, seed):
-    """Write graded qrels and a run with many ties, ranks against scores, and scores that float32 cannot tell."""
-    draw = random.Random(seed)
-    documents = [f"{draw.choice(('d', 'D', 'é', ''))}{i}" for i in range(300)]
-    qrels = {f"q{i}": {d: draw.choice((-1, 0, 1, 1, 2, 3)) for d in draw.sample(documents, 12)} for i in range(60)}
-    lines = []
-    for qid in [*list(qrels)[5:], "unjudged"]:
-        for rank, docid in enumerate(draw.sample(documents, draw.randint(1, 250)), 1):
-            score = draw.choice((12.5, 12.5000001, 12.50000009, draw.randint(-3, 3), draw.random()))
-            lines.append(f"{qid} Q0 {docid} {rank} {score} tag\n")
-    draw.shuffle(lines)
-    (tmp_path / "run.txt").write_text("".join(lines), encoding="utf-8")
-    return _write_qrels(tmp_path / "qrels.txt", qrels), tmp_path / "run.txt"
-
-
-def test_equal_to_trec_eval_on_ties_and_grades(tmp_path):
-    _assert_equal_to_trec_eval(*_random_collection(tmp_path, seed=7))
-
-
-def test_equal_to_trec_eval_on_a_real_collection(tmp_path):
-    if not (DATA / "scifact").is_dir():
-        pytest.skip(f"no collection in {DATA / 'scifact'}: set JPQ_TEST_DATA to the folder that holds scifact")
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    corpus = (DATA / "scifact" / "corpus.jsonl").read_text(encoding="utf-8")
-    corpus = [json.loads(line) for line in corpus.splitlines()]
-    docids = [document["id"] for document in corpus]
-    vectorizer = TfidfVectorizer(sublinear_tf=True)
-    documents = vectorizer.fit_transform(" ".join(map(str, document.values())) for document in corpus)
-    topics = read_topics(DATA / "scifact" / "queries.test.tsv")
-    scores = (vectorizer.transform(topics.values()) @ documents.T).toarray().round(2)  # rounded, for the ties
-    with open(tmp_path / "run.txt", "w", encoding="utf-8") as file:
-        for qid, row in zip(topics, scores, strict=True):
-            ranked = (-row).argsort(kind="stable")[:1000]
-            file.writelines(f"{qid} Q0 {docids[d]} {rank} {row[d]:.6f} tfidf\n" for rank, d in enumerate(ranked, 1))
-    _assert_equal_to_trec_eval(DATA / "scifact" / "qrels.test.txt", tmp_path / "run.txt")
-
-
-def test_msmarco_runs_score_as_pyserini_converts_them(tmp_path):
-    qrels = _write_qrels(tmp_path / "qrels.txt", {"q1": {"b": 1}, "q2": {"c": 1}})
-    run = tmp_path / "run.tsv"
-    run.write_text("q1\ta\t1\nq1\tb\t2\nq2\tc\t3\nq2\td\t7\n")
-    assert dict(read_run(run)) == {"q1": {"a": 1.0, "b": 1 / 2}, "q2": {"c": 1 / 3, "d": 1 / 7}}
-    _assert_equal_to_trec_eval(qrels, run)
-
-
-def test_values_worked_by_hand(tmp_path):
-    (tmp_path / "run.txt").write_text(RUN)
-    values = evaluate(read_run(tmp_path / "run.txt"), QRELS, ["RR", "R@1", "Success@1", "nDCG@10"])
-    # q1: d2, d0, d1 by score; q3: a tie, the greater docid first; q4: by score, not by rank.
-    assert values["RR"] == {"q1": 1.0, "q2": 0.0, "q3": 1.0, "q4": 0.5, "unanswered": 0.0}
-    assert values["R@1"] == {"q1": 0.5, "q2": 0.0, "q3": 1.0, "q4": 0.0, "unanswered": 0.0}
-    assert values["nDCG@10"]["q1"] == pytest.approx((2 + 1 / 2) / (2 + 1 / 1.5849625007))
-    assert mean(values["RR"]) == 0.5
-
-
-def test_plain_dicts_with_numpy_numbers():
-    run = {"q": {"a": np.float32(1), "b": np.float32(2)}, "nothing": {}}
-    assert evaluate(run, {"q": {"a": np.int64(1)}, "nothing": {"a": 1}, "unjudged": {}}, ["MRR@10", "P@1"]) == {
-        "MRR@10": {"q": 0.5, "nothing": 0.0, "unjudged": 0.0},
-        "P@1": {"q": 0.0, "nothing": 0.0, "unjudged": 0.0},
-    }
-
-
-def test_reciprocal_rank_is_cut_after_the_cutoff():
-    ranked = {f"d{i:03}": 1000.0 - i for i in range(1, 200)}
-    for cutoff in (1, 3, 7, 10, 49, 100):
-        measure = f"RR@{cutoff}"
-        inside, outside = {"q": {f"d{cutoff:03}": 1}}, {"q": {f"d{cutoff + 1:03}": 1}}
-        assert evaluate({"q": ranked}, inside, [measure])[measure]["q"] == 1 / cutoff
-        assert evaluate({"q": ranked}, outside, [measure])[measure]["q"] == 0
-
-
-def test_run_and_qrels_of_different_queries():
-    with pytest.raises(JPQError, match=r"none of the run's 1 query ids .first '7'.*1 queries, first '007'"):
-        evaluate({"7": {"d": 1.0}}, {"007": {"d": 1}})
-
-
-@pytest.mark.parametrize("name", ["R", "nDCG@0", "RR@", "RR@ten", "NDGC@10", "P@-1", "bpref@10", ""])
-def test_unknown_measures(name):
-    with pytest.raises(JPQError, match=f"unknown measure {re.escape(repr(name))}"):
-        parse_measure(name)
-
-
-def test_paired_t_test_against_a_table():
-    # Student's sleep data (1908): t(9) = 4.0621, p = 0.00283.
-    drug1 = dict(enumerate((0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0)))
-    drug2 = dict(enumerate((1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4)))
-    assert paired_t_test(drug2, drug1) == pytest.approx(0.00283289, abs=1e-8)
-    assert paired_t_test(drug1, dict(drug1)) == 1.0
-    assert paired_t_test({1: 1.0, 2: 1.0}, {1: 0.5, 2: 0.5}) == 0.0
-    assert [mark(p) for p in (0.001, 0.01, 0.049, 0.05, None)] == ["**", "*", "*", "", ""]
-    with pytest.raises(JPQError, match="at least two queries"):
-        paired_t_test({1: 1.0}, {1: 0.0})
 
 
 @pytest.fixture
@@ -247,3 +101,85 @@ def test_against_and_measures_are_checked_before_reading(files):
         compare.main(_arguments(files, "--against", "OPQ"))
     with pytest.raises(JPQError, match="unknown measure 'NDGC@10'"):
         compare.main(["--qrels", "absent", "--run", "absent", "--measures", "NDGC@10"])
+
+
+def test_forms_go_by_the_endings_of_the_outputs(files, capsys):
+    names = ["t.txt", "t.md", "t.tex", "t.json", "t.html", "t"]
+    compare.main(_arguments(files, *(word for name in names for word in ("--output", str(files / name)))))
+    starts = [(files / name).read_text()[:4] for name in names]
+    assert starts == ["run ", "| ru", "% \\u", "{\n  ", "<!do", "run "]
+    assert capsys.readouterr().out == ""
+    compare.main(_arguments(files, "--format", "latex"))
+    assert capsys.readouterr().out == (files / "t.tex").read_text()
+
+
+def test_gains_list_the_queries_won_and_lost(files, capsys):
+    (files / "topics.tsv").write_text("".join(f"{q}\tquestion {q}\n" for q in range(12)))
+    lines = (files / "best.txt").read_text().splitlines(keepends=True)
+    (files / "best.txt").write_text("".join(line for line in lines if not line.startswith("7 ")))
+    more = ("--against", "half", "--gains", "JPQ:2", "--topics", str(files / "topics.tsv"), "--measures", "RR@10")
+    compare.main(_arguments(files, *more, "--format", "json"))
+    record = json.loads(capsys.readouterr().out)["gains"]
+    assert len(record) == 1
+    gains = record[0]
+    assert [gains[key] for key in ("run", "against", "measure", "wins", "ties", "losses")] == [
+        *("JPQ", "half", "RR@10"),
+        *(11, 0, 1),
+    ]
+    assert [change["qid"] for change in gains["won"]] == ["0", "1"]
+    assert gains["lost"] == [
+        {
+            "qid": "7",
+            "text": "question 7",
+            "difference": -0.5,
+            "value": 0.0,
+            "other": 0.5,
+            "hits": {"first": None, "relevant_rank": None},
+            "other_hits": {"first": "other", "relevant_rank": 2},
+        }
+    ]
+    compare.main(_arguments(files, *more))
+    text = capsys.readouterr().out
+    assert "JPQ against half, RR@10: 11 queries won, 0 tied, 1 lost" in text
+    assert re.search(r"\n +7 +-0\.5000 +0\.0000 +0\.5000 +– / 2 +– +other +question 7\n", text)
+
+
+def test_correction_is_over_all_tests_of_the_table(files, capsys):
+    compare.main(_arguments(files, "--against", "half", "--correction", "bonferroni", "--format", "json"))
+    record = json.loads(capsys.readouterr().out)
+    jpq = record["runs"][1]
+    assert (record["correction"], record["tests"]) == ("bonferroni", 4)
+    assert jpq["corrected_p_values"] == {name: min(1, 4 * p) for name, p in jpq["p_values"].items()}
+    compare.main(_arguments(files, "--against", "half", "--correction", "holm"))
+    assert "Holm's correction over the 4 tests of this table, 1 run × 4 measures" in capsys.readouterr().out
+
+
+def test_facts_become_columns_and_names(files, capsys):
+    write_facts(files / "half.txt", Facts("Half as good", bytes_per_document=48.25, ms_per_query=0.123456, threads=1))
+    compare.main(_arguments(files, "--measures", "RR@10", "--against", "Half as good"))
+    header, half, jpq, *_, last = capsys.readouterr().out.splitlines()
+    assert header.split() == ["run", "RR@10", "bytes/doc", "ms/query"]
+    assert half.split() == ["Half", "as", "good", "0.5000", "48.2", "0.123"]
+    assert jpq.split() == ["JPQ", ">1.0000**", "–", "–"]
+    assert last == "ms/query: median of a search for one query, encoding apart, 1 thread"
+
+
+def test_a_file_cut_short_is_mentioned(files, capsys):
+    (files / "best.txt").write_text("".join(f"{q} Q0 rel 1 1 t\n" for q in range(12)).rstrip())
+    compare.main(_arguments(files))
+    assert re.search(r"note: JPQ: the last line of \S*best\.txt has no line end", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--correction", "holm"], "--correction holm needs --against"),
+        (["--gains", "JPQ"], "--gains JPQ: name another run with --against"),
+        (["--against", "JPQ", "--gains", "JPQ"], "--gains JPQ: name another run"),
+        (["--against", "JPQ", "--gains", "half:0"], "--gains half:0: give NAME or NAME:K"),
+        (["--against", "JPQ", "--gains", "best"], "runs are half, JPQ"),
+    ],
+)
+def test_options_that_do_not_fit(files, more, told):
+    with pytest.raises(JPQError, match=told):
+        compare.main(_arguments(files, *more))

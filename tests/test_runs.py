@@ -3,7 +3,7 @@
 import gzip
 
 import pytest
-from jpq_pyserini.eval.runs import read_run, run_name
+from jpq_pyserini.eval.runs import ends_abruptly, read_run, run_name
 
 from jpq_pyserini.errors import JPQError
 
@@ -46,6 +46,13 @@ GOOD = "q1 Q0 d1 1 2.5 t\nq1 Q0 d2 2 1.5 t\n"
         ("q1 d1 1\nq1 d2\n", r"run\.txt:2: 2 columns"),
         (GOOD.encode() + b"q1 Q0 d\xe9 3 1 t\n", r"run\.txt:3: not UTF-8"),
         ("\ufeff" + GOOD, r"run\.txt:1: starts with a byte order mark"),
+        (GOOD.encode("utf-16"), r"run\.txt:1: not UTF-8"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), r"run\.txt:1: not UTF-8"),
+        (GOOD + "\0" * 512, r"run\.txt:3: 1 columns"),
+        (GOOD + "q1 Q0 d3 3 1.", r"run\.txt:3: 5 columns in 'q1 Q0 d3 3 1\.', not 6"),
+        (gzip.compress(GOOD.encode()), r"run\.txt: gzip data without the ending \.gz: name it \S*run\.txt\.gz"),
+        (GOOD + "q1 Q0 d3 3 1e999 t\n", r"run\.txt:3: score '1e999' of document 'd3' is not finite"),
+        ("# a comment of six words\n" + GOOD, r"run\.txt:1: score 'six' is no number"),
     ],
 )
 def test_bad_runs(tmp_path, content, message):
@@ -63,3 +70,36 @@ def test_damaged_gzip_and_missing_run(tmp_path):
         read_run(path)
     with pytest.raises(JPQError, match="no such run file"):
         read_run(tmp_path / "absent.txt")
+
+
+def test_lines_of_windows_are_lines(tmp_path):
+    (tmp_path / "unix.txt").write_text(GOOD)
+    (tmp_path / "windows.txt").write_bytes(GOOD.replace("\n", "\r\n").encode())
+    assert (
+        dict(read_run(tmp_path / "windows.txt"))
+        == dict(read_run(tmp_path / "unix.txt"))
+        == {"q1": {"d1": 2.5, "d2": 1.5}}
+    )
+    assert not ends_abruptly(tmp_path / "windows.txt")
+
+
+def test_ranks_are_those_of_the_file(tmp_path):
+    (tmp_path / "run.txt").write_text(
+        "b Q0 x 2 9 t\na Q0 d1 03 1 t\nb Q0 y 1 5 t\na Q0 d2 1 0 t\na Q0 d3 4000000000 1 t\n"
+    )
+    (tmp_path / "run.tsv").write_text("a\td2\t1\na\td1\t3\na\td9\t4000000000\n")
+    run = read_run(tmp_path / "run.txt")
+    assert run.at_ranks("b", 3) == ["y", "x", None]
+    assert read_run(tmp_path / "run.tsv").at_ranks("a", 3) == ["d2", None, "d1"]
+    with pytest.raises(JPQError, match="rank of document 'd3' for query 'a'"):
+        run.at_ranks("a", 3)
+
+
+def test_a_cut_file_is_known_by_its_end(tmp_path):
+    (tmp_path / "cut.txt").write_text("q1 Q0 d1 1 2.5 ta")
+    (tmp_path / "whole.txt").write_text(GOOD)
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "run.txt.gz").write_bytes(gzip.compress(b"q1 Q0 d1 1 2.5 ta"))
+    assert [ends_abruptly(tmp_path / f) for f in ("cut.txt", "whole.txt", "empty.txt", "run.txt.gz")] == [True] + [
+        False
+    ] * 3
