@@ -57,7 +57,7 @@ def tune(
     from tqdm import tqdm
 
     grid = [np.array(weights) for weights in simplex(len(runs), step)]
-    hits = min(fusion.hits, parse_measure(measure).cutoff or fusion.hits)  # what lies below the cutoff is not looked at
+    hits = min(fusion.hits, parse_measure(measure).depth or fusion.hits)  # what lies below the cutoff is not looked at
     fused = FusedRun(runs, dataclasses.replace(fusion, weights=None, hits=hits))
     values: list[dict[str, float]] = [{} for _ in grid]
     judged = [qid for qid in qrels if qid in fused]

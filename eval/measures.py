@@ -39,6 +39,11 @@ class Measure(NamedTuple):
     cutoff: int | None = None
 
     @property
+    def depth(self) -> int | None:
+        """Documents of a query that can matter: the cutoff, whoever applies it; None without one."""
+        return self.cutoff or self.base.params.get("cutoff")
+
+    @property
     def is_total(self) -> bool:
         """Whether trec_eval prints the sum over queries, not the mean: NumQ, NumRel, NumRet."""
         return self.base is not None and self.base.NAME in ("NumQ", "NumRel", "NumRet")

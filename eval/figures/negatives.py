@@ -14,7 +14,7 @@ from jpq_pyserini import JPQIndex
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.flat import FlatFolder
 from jpq_pyserini.topics import TrainingQuery
-from jpq_pyserini.train.negatives import FlatSearch, QuantizedSearch, take_negatives
+from jpq_pyserini.train.negatives import FaissCodeSearch, FaissFlatSearch, take_negatives
 
 # Kind of point, as the legend says it, and how it is drawn; the last is on top.
 _KINDS = {
@@ -87,10 +87,13 @@ def find(
         seed: of t-SNE.
         perplexity: of t-SNE; less if there are too few documents.
     """
+    import torch
+
     relevant = [query.rows for query in queries]
+    codes, centroids = torch.from_numpy(index.codes), torch.from_numpy(index.codec.centroids)
     hits = min(count + max(map(len, relevant)), len(index))
-    quantized = QuantizedSearch(index.codec, index.codes).search(index.codec.rotate(vectors), hits)
-    exact = FlatSearch(flat).search(vectors, hits)
+    quantized = FaissCodeSearch(centroids, codes).search(torch.from_numpy(index.codec.rotate(vectors)), hits)
+    exact = FaissFlatSearch(flat).search(torch.from_numpy(vectors), hits)
     negatives = {}
     for kind, found in (("jpq", quantized), ("bf", exact)):
         taken = take_negatives(found, relevant, count)
