@@ -102,7 +102,11 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["jpq_pyserini", "jpq_pyserini.*"]), *sub_packages()],
     package_dir=sub_packages(),
-    package_data={"": ["*.json", "*.yaml"], "jpq_pyserini.prebuilt": ["*.md"]},
+    package_data={
+        "": ["*.json", "*.yaml"],
+        "jpq_pyserini.eval": ["experiments/*.yaml", "experiments/published/*.yaml"],
+        "jpq_pyserini.prebuilt": ["*.md"],
+    },
     include_package_data=False,
     zip_safe=False,
     cmdclass={"build_py": BuildPyWithPth, "editable_wheel": EditableWheelWithPth},
@@ -114,6 +118,7 @@ setup(
         "faiss-cpu>=1.9",
         "numpy>=2",
         "pytrec-eval-terrier>=0.5.6",
+        "pyyaml>=6",
         "safetensors>=0.4",
         "sentence-transformers>=5.4",  # the first with sentence_transformers.sentence_transformer.modules
         "torch>=2.9",

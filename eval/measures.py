@@ -25,11 +25,13 @@ _QUERIES_AT_ONCE = 256
 
 
 class Measure(NamedTuple):
-    """One measure: the name that the user gave, trec_eval's name for it, and its cutoff (None: no cutoff)."""
+    """One measure: the name that the user gave, trec_eval's name for it, its cutoff (None: no cutoff), and the least
+    relevance that counts as relevant (trec_eval's ``-l``)."""
 
     name: str
     trec_name: str
     cutoff: int | None
+    level: int = 1
 
     @property
     def key(self) -> str:
@@ -46,18 +48,28 @@ def parse_measure(name: str) -> Measure:
     """Return the measure called ``name``.
 
     >>> parse_measure("nDCG@10")
-    Measure(name='nDCG@10', trec_name='ndcg_cut', cutoff=10)
+    Measure(name='nDCG@10', trec_name='ndcg_cut', cutoff=10, level=1)
+    >>> parse_measure("R(rel=2)@1000")  # trec_eval -l 2 -m recall.1000
+    Measure(name='R(rel=2)@1000', trec_name='recall', cutoff=1000, level=2)
 
     Raises:
-        JPQError: no such measure, or a cutoff missing, too many or not positive.
+        JPQError: no such measure, or a cutoff missing, too many or not positive; ``rel=`` with nDCG, whose grades it
+            would not change.
     """
-    family, at, cutoff = name.partition("@")
+    graded = re.fullmatch(r"(?P<family>[A-Za-z]+)\(rel=(?P<level>[1-9][0-9]?)\)(?P<rest>.*)", name)
+    level, plain_name = 1, name
+    if graded and graded["family"].lower() != "ndcg":
+        level, plain_name = int(graded["level"]), graded["family"] + graded["rest"]
+    family, at, cutoff = plain_name.partition("@")
     spelling = {known.lower(): known for known in _FAMILIES}.get(family.lower())
     plain, cut = _FAMILIES.get(spelling, (None, None))
     if (trec_name := cut if at else plain) is None or (at and not re.fullmatch(r"[1-9][0-9]{0,8}", cutoff)):
         known = [f"{f}@K" for f in _FAMILIES] + [f for f, (plain, _) in _FAMILIES.items() if plain]
-        raise JPQError(f"unknown measure {name!r}: there are {', '.join(known)}, K a positive integer")
-    return Measure(name, trec_name, int(cutoff) if at else None)
+        raise JPQError(
+            f"unknown measure {name!r}: there are {', '.join(known)}, K a positive integer; with (rel=2) before the @, "
+            "all but nDCG count only what is judged 2 or better"
+        )
+    return Measure(name, trec_name, int(cutoff) if at else None, level)
 
 
 def evaluate(
@@ -88,16 +100,22 @@ def evaluate(
             f"none of the run's {len(run)} query ids (first {next(iter(run), None)!r}) is in the qrels "
             f"({len(qrels)} queries, first {next(iter(qrels), None)!r}): give the qrels of the run's topics"
         )
-    asked = {m.trec_name if m.truncates or m.cutoff is None else f"{m.trec_name}.{m.cutoff}" for m in parsed}
+    asked: dict[int, set[str]] = {}  # by relevance level
+    for m in parsed:
+        cut = m.trec_name if m.truncates or m.cutoff is None else f"{m.trec_name}.{m.cutoff}"
+        asked.setdefault(m.level, set()).add(cut)
     values = {m.name: dict.fromkeys(qrels, 0.0) for m in parsed}
     for start in range(0, len(judged), _QUERIES_AT_ONCE):  # bounds the memory that the dicts of a long run need
         part = judged[start : start + _QUERIES_AT_ONCE]
         relevances = {qid: {docid: int(relevance) for docid, relevance in qrels[qid].items()} for qid in part}
         scores = {qid: {docid: float(score) for docid, score in run[qid].items()} for qid in part}  # no numpy numbers
-        scored = pytrec_eval.RelevanceEvaluator(relevances, asked).evaluate(scores)
+        scored = {
+            level: pytrec_eval.RelevanceEvaluator(relevances, names, relevance_level=level).evaluate(scores)
+            for level, names in asked.items()
+        }
         for measure in parsed:
             target = values[measure.name]
-            for qid, of_query in scored.items():
+            for qid, of_query in scored[measure.level].items():
                 value = of_query[measure.key]
                 target[qid] = _cut_reciprocal_rank(value, measure.cutoff) if measure.truncates else value
     return values

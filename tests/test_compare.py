@@ -87,6 +87,15 @@ def test_equal_to_trec_eval_on_ties_and_grades(tmp_path):
     _assert_equal_to_trec_eval(*_random_collection(tmp_path, seed=7))
 
 
+def test_equal_to_trec_eval_with_a_relevance_level(tmp_path):
+    qrels, run = _random_collection(tmp_path, seed=8)
+    names = {"AP(rel=2)": "map", "R(rel=2)@100": "recall_100", "RR(rel=2)": "recip_rank"}
+    values = evaluate(read_run(run), read_qrels(qrels), [*names, "R@100", "nDCG@10"])
+    printed = _trec_eval(qrels, run, "-l", "2", "-m", "map", "-m", "recall.100", "-m", "recip_rank")
+    assert {name: f"{mean(values[name]):.4f}" for name in names} == {n: printed[t]["all"] for n, t in names.items()}
+    assert mean(values["R(rel=2)@100"]) != mean(values["R@100"])
+
+
 def test_equal_to_trec_eval_on_a_real_collection(tmp_path):
     if not (DATA / "scifact").is_dir():
         pytest.skip(f"no collection in {DATA / 'scifact'}: set JPQ_TEST_DATA to the folder that holds scifact")
@@ -146,7 +155,7 @@ def test_run_and_qrels_of_different_queries():
         evaluate({"7": {"d": 1.0}}, {"007": {"d": 1}})
 
 
-@pytest.mark.parametrize("name", ["R", "nDCG@0", "RR@", "RR@ten", "NDGC@10", "P@-1", "bpref@10", ""])
+@pytest.mark.parametrize("name", ["R", "nDCG@0", "RR@", "RR@ten", "NDGC@10", "P@-1", "bpref@10", "nDCG(rel=2)@10", "R@5(rel=2)", "R(rel=0)@5", ""])
 def test_unknown_measures(name):
     with pytest.raises(JPQError, match=f"unknown measure {re.escape(repr(name))}"):
         parse_measure(name)
