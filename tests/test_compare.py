@@ -155,7 +155,10 @@ def test_run_and_qrels_of_different_queries():
         evaluate({"7": {"d": 1.0}}, {"007": {"d": 1}})
 
 
-@pytest.mark.parametrize("name", ["R", "nDCG@0", "RR@", "RR@ten", "NDGC@10", "P@-1", "bpref@10", "nDCG(rel=2)@10", "R@5(rel=2)", "R(rel=0)@5", ""])
+@pytest.mark.parametrize(
+    "name",
+    ["R", "nDCG@0", "RR@", "RR@ten", "NDGC@10", "P@-1", "bpref@10", "nDCG(rel=2)@10", "R@5(rel=2)", "R(rel=0)@5", ""],
+)
 def test_unknown_measures(name):
     with pytest.raises(JPQError, match=f"unknown measure {re.escape(repr(name))}"):
         parse_measure(name)

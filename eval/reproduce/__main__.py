@@ -12,7 +12,7 @@ from jpq_pyserini.eval.reproduce.loading import known_experiments, load
 from jpq_pyserini.eval.reproduce.making import Task, Workshop
 from jpq_pyserini.eval.reproduce.plan import Run, chosen_runs, step_task, steps_for
 from jpq_pyserini.eval.reproduce.reporting import Item, Report, as_json, as_markdown, as_text
-from jpq_pyserini.eval.reproduce.scoring import FAIL, keep_facts, score
+from jpq_pyserini.eval.reproduce.scoring import FAIL, keep_facts, score, trainings
 from jpq_pyserini.eval.reproduce.variables import require_files, values_of
 
 from jpq_pyserini.cli import run_main
@@ -90,7 +90,8 @@ def _report(experiment: Experiment, runs: Sequence[Run], workshop: Workshop, val
     items = [Item(task, workshop.made(task), task.target in made_now) for task in tasks if workshop.has(task)]
     command = shlex.join(["python", "-m", "jpq_pyserini.eval.reproduce", *sys.argv[1:]])
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Report(experiment, command, values, scored, items, facts, versions, now, str(workshop.directory))
+    trained, where = trainings(runs, workshop), str(workshop.directory)
+    return Report(experiment, command, values, scored, items, facts, trained, versions, now, where)
 
 
 def _steps_under(experiment: Experiment, runs: Sequence[Run], values: Mapping[str, str]) -> list[Task]:

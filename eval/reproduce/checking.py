@@ -26,9 +26,14 @@ def check(experiment: Experiment) -> None:
             for need in condition.needs:
                 _known_step(substitute(need, {"topic_key": key}), what, condition.place, experiment)
     for topics in experiment.topics.values():
-        _known_condition(topics.against, f"topics {topics.key}", f"{experiment.path}:1", experiment)
+        _known_condition(topics.against, f"topics {topics.key}", topics.place, experiment)
     for condition in experiment.conditions.values():
         _known_condition(condition.against, f"condition {condition.name}", condition.place, experiment)
+    made: dict[str, str] = {}
+    for name, step in experiment.steps.items():
+        if step.makes in made:
+            raise JPQError(f"{step.place}: step {name} makes {step.makes!r}, as step {made[step.makes]} does: keep one")
+        made[step.makes] = name
     done: set[str] = set()
     for name in experiment.steps:
         _walk(name, experiment, (), done)
@@ -51,13 +56,13 @@ def _texts(experiment: Experiment) -> Iterator[tuple[str, str, str, set[str]]]:
         for text in (step.makes, *step.needs):
             yield text, f"step {step.name}", step.place, set()
     for condition in experiment.conditions.values():
-        for text in (*condition.commands, condition.index or ""):
+        for text in (*condition.commands, *condition.index):
             yield text, f"condition {condition.name}", condition.place, known
         for text in condition.needs:
             yield text, f"condition {condition.name}", condition.place, {"topic_key"}
     for topics in experiment.topics.values():
         for text in (topics.topics, topics.eval_key):
-            yield text, f"topics {topics.key}", top, known - {"topics", "output"}
+            yield text, f"topics {topics.key}", topics.place, known - {"topics", "output"}
     for text in experiment.requires:
         yield text, "requires", top, known - _OF_RUNS - {"output"}
 

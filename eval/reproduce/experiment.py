@@ -36,6 +36,7 @@ class Topics:
         measures: what every run on it is scored by, beside what is expected of it.
         against: condition that those without an ``against`` of their own are tested against, or None.
         documents: N of the collection, where no docid file tells it.
+        place: ``file:line``.
     """
 
     key: str
@@ -44,6 +45,7 @@ class Topics:
     measures: tuple[str, ...] = ()
     against: str | None = None
     documents: int | None = None
+    place: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Condition:
         display: what tables call it.
         commands: as of a step; ``$topics`` and ``$topic_key`` are those of the run, ``$output`` is the run file.
         expected: topic key to what should come out.
-        needs, index: steps, and the index directory whose size is a fact of the run; may hold ``$topic_key``.
+        needs, index: steps, and the index directories whose size is a fact of the run; may hold ``$topic_key``.
         tolerance: how far from the expected a score may be; 0: equal to four decimals.
         against: condition that it is tested against; None: what the topics say.
         group: what systems of one kind share, for plots.
@@ -97,7 +99,7 @@ class Condition:
     commands: tuple[str, ...]
     expected: Mapping[str, Expected]
     needs: tuple[str, ...] = ()
-    index: str | None = None
+    index: tuple[str, ...] = ()
     tolerance: float = 0.0
     against: str | None = None
     group: str | None = None

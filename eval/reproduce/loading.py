@@ -3,6 +3,7 @@
 import difflib
 import os
 import shlex
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from jpq_pyserini.eval.measures import parse_measure
@@ -35,8 +36,9 @@ _EXPERIMENT |= {
 _VARIABLE = {"default": (str, int, float), "help": str}
 _TOPICS = {"topic_key": str, "topics": str, "eval_key": str, "measures": list, "against": str, "documents": int}
 _STEP = {"name": str, "command": (str, list), "makes": str, "needs": (str, list), "resumes": bool, "matrix": dict}
-_CONDITION = {"name": str, "display": str, "command": (str, list), "needs": (str, list), "index": str, "topics": list}
-_CONDITION |= {"against": str, "tolerance": (int, float), "group": str, "system": str, "matrix": dict}
+_CONDITION = {"name": str, "display": str, "command": (str, list), "needs": (str, list), "topics": list}
+_CONDITION |= {"index": (str, list), "against": str, "tolerance": (int, float), "group": str, "system": str}
+_CONDITION |= {"matrix": dict}
 _SCORES = {"topic_key": str, "scores": list}
 
 
@@ -75,17 +77,17 @@ def _experiment(document: Lined, path: Path) -> Experiment:
         default = entry.get("default")
         variables[name] = Variable(name, None if default is None else str(default), entry.get("help") or "")
     topics = _unique((_topics(entry, document, place) for entry in document["topics"]), "topics", "key")
-    steps = _unique((step for entry in document.get("steps") or [] for step in _steps(entry, place)), "step")
+    steps = _unique((step for entry in document.get("steps") or [] for step in _steps(entry, place)), "step", "name")
     published = tuple(
         number
         for name in texts(document.get("published"), "published", place)
         for number in read_published(name, place)
     )
-    conditions = [
+    conditions = (
         condition
         for entry in document["conditions"]
         for condition in _conditions(entry, place, topics, published, document.get("tolerance"))
-    ]
+    )
     experiment = Experiment(
         name=path.stem,
         path=str(path),
@@ -93,16 +95,16 @@ def _experiment(document: Lined, path: Path) -> Experiment:
         about=(document.get("about") or "").strip(),
         variables=variables,
         requires=texts(document.get("requires"), "requires", place),
-        topics={key: value[0] for key, value in topics.items()},
-        steps={name: value[0] for name, value in steps.items()},
-        conditions={name: value[0] for name, value in _unique(((c, c.place) for c in conditions), "condition").items()},
+        topics=topics,
+        steps=steps,
+        conditions=_unique(conditions, "condition", "name"),
         published=published,
     )
     check(experiment)
     return experiment
 
 
-def _topics(entry, document: Lined, place: str) -> tuple[Topics, str]:
+def _topics(entry, document: Lined, place: str) -> Topics:
     entry = fields(entry, "a topics entry", place, _TOPICS, ("topic_key",))
     key = entry["topic_key"]
     measures = tuple(entry.get("measures") or document.get("measures") or ())
@@ -110,11 +112,11 @@ def _topics(entry, document: Lined, place: str) -> tuple[Topics, str]:
         _measure(measure, f"topics {key}", entry.place)
     topics = entry.get("topics") or key
     against = entry.get("against") or document.get("against")
-    made = Topics(key, topics, entry.get("eval_key") or topics, measures, against, entry.get("documents"))
-    return made, entry.place
+    documents = entry.get("documents")
+    return Topics(key, topics, entry.get("eval_key") or topics, measures, against, documents, entry.place)
 
 
-def _steps(entry, place: str):
+def _steps(entry, place: str) -> Iterator[Step]:
     fields(entry, _called("step", entry), place, _STEP, ("name", "command"))
     for each, _ in expand(entry, f"step {entry['name']}"):
         what = f"step {each['name']}"
@@ -123,10 +125,10 @@ def _steps(entry, place: str):
         if Path(makes).is_absolute() or ".." in Path(makes).parts:
             raise JPQError(f"{each.place}: {what}: makes {makes!r}: it must be inside the directory of the experiment")
         needs = texts(each.get("needs"), f"{what}: needs", each.place)
-        yield Step(each["name"], commands, makes, needs, bool(each.get("resumes")), each.place), each.place
+        yield Step(each["name"], commands, makes, needs, bool(each.get("resumes")), each.place)
 
 
-def _conditions(entry, place: str, topics, published, tolerance):
+def _conditions(entry, place: str, topics, published, tolerance) -> Iterator[Condition]:
     fields(entry, _called("condition", entry), place, _CONDITION, ("name", "command"))
     for each, values in expand(entry, f"condition {entry['name']}"):
         what = f"condition {each['name']}"
@@ -141,8 +143,10 @@ def _conditions(entry, place: str, topics, published, tolerance):
             key = item["topic_key"]
             if key not in topics:
                 raise JPQError(f"{item.place}: {what}: no topics {key!r} above: there are {', '.join(topics)}")
+            if key in expected:
+                raise JPQError(f"{item.place}: {what}: the topics {key!r} are given twice: keep one")
             numbers = {number.measure: number for number in rows if number.topic_key == key and number.measure}
-            expected[key] = Expected(_scores(item, what, values), numbers)
+            expected[key] = Expected(_scores(item, what, values, entry.get("matrix") or {}), numbers)
         own = each.get("tolerance")
         allowed = own if own is not None else tolerance if tolerance is not None else 0.0
         yield Condition(
@@ -151,7 +155,7 @@ def _conditions(entry, place: str, topics, published, tolerance):
             _commands(each, what),
             expected,
             texts(each.get("needs"), f"{what}: needs", each.place),
-            each.get("index"),
+            texts(each.get("index"), f"{what}: index", each.place),
             float(allowed),
             each.get("against"),
             each.get("group"),
@@ -160,12 +164,15 @@ def _conditions(entry, place: str, topics, published, tolerance):
         )
 
 
-def _scores(item: Lined, what: str, values: dict[str, str]) -> dict[str, float]:
+def _scores(item: Lined, what: str, values: dict[str, str], matrix: dict) -> dict[str, float]:
     """Return measure to score of the entries that are of this combination of a matrix."""
     found: dict[str, float] = {}
     for entry in item.get("scores") or []:
         if not isinstance(entry, Lined):
             raise JPQError(f"{item.place}: {what}: scores hold {entry!r}: it must be a mapping of measures to numbers")
+        for name in entry.keys() & matrix.keys():
+            if entry[name] not in matrix[name]:
+                raise JPQError(f"{entry.place}: {what}: {name} is {entry[name]!r}: the matrix has {matrix[name]}")
         if any(str(entry[name]) != value for name, value in values.items() if name in entry):
             continue
         for measure, score in entry.items():
@@ -208,11 +215,16 @@ def _called(kind: str, entry) -> str:
     return f"{kind} {entry['name']}" if named else f"a {kind}"
 
 
-def _unique(made, kind: str, attribute: str = "name") -> dict:
+def _unique(entries: Iterable, kind: str, attribute: str) -> dict:
+    """Return the entries by name.
+
+    Raises:
+        JPQError: two of one name.
+    """
     found: dict = {}
-    for each, place in made:
+    for each in entries:
         name = getattr(each, attribute)
         if name in found:
-            raise JPQError(f"{place}: the {kind} {name!r} is there already, at {found[name][1]}: rename one")
-        found[name] = (each, place)
+            raise JPQError(f"{each.place}: the {kind} {name!r} is there already, at {found[name].place}: rename one")
+        found[name] = each
     return found

@@ -106,7 +106,7 @@ def fields(value: Any, what: str, place: str, known: Mapping[str, type | tuple],
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise JPQError(f"{value.at(key)}: {what}: unknown key {key!r}: there are {', '.join(known)}{hint}")
     for key in required:
-        if value.get(key) is None:
+        if value.get(key) in (None, [], ""):
             raise JPQError(f"{value.place}: {what}: {key!r} is missing: add it")
     for key, item in value.items():
         kinds = known[key] if isinstance(known[key], tuple) else (known[key],)

@@ -34,7 +34,7 @@ class Item:
 
     def __str__(self) -> str:
         if self.made is None:
-            return "found there"
+            return "found there, how it was made is not recorded"
         when = "now" if self.now else f"before, {self.made.finished}"
         return f"{_duration(self.made.seconds)} ({when}{', by another command' if self.other_command else ''})"
 
@@ -50,6 +50,7 @@ class Report:
         scored: one for each set of topics.
         items: steps and runs, in the order of their making.
         facts: (condition, topic key) to the facts of the run.
+        trainings: index folder to how it was trained, as its record says.
         versions: package to version.
         date: UTC, ISO 8601.
         directory: where things lie.
@@ -61,6 +62,7 @@ class Report:
     scored: Sequence[Scored]
     items: Sequence[Item]
     facts: Mapping[tuple[str, str], Facts]
+    trainings: Mapping[str, dict]
     versions: Mapping[str, str]
     date: str
     directory: str
@@ -96,10 +98,10 @@ def as_markdown(report: Report) -> str:
             [cell.replace("*", "\\*").replace("|", "\\|") for cell in row] for row in _table(report, scored)
         ]
         lines += [f"## {scored.topics.key}", "", f"{scored.queries:,} queries.", ""]
-        lines += [_row(header), _row(["---"] * len(header)), *map(_row, rows), ""]
+        lines += [_row(header), _row(["---", *["---:"] * (len(header) - 1)]), *map(_row, rows), ""]
     lines += ["## Commands", "", "| made | seconds | command |", "| --- | ---: | --- |"]
     for item in report.items:
-        commands = "<br>".join(f"`{command.replace('|', chr(92) + '|')}`" for command in item.task.shown())
+        commands = "<br>".join(f"`{_with_names(command, report)}`" for command in item.task.shown())
         lines.append(_row([item.task.target, f"{item.made.seconds:,.0f}" if item.made else "", commands]))
     legend = (line.replace("*", "\\*") for line in _legend(report))
     return "\n".join([*lines, "", "\\\n".join(legend)]) + "\n"
@@ -137,6 +139,7 @@ def as_json(report: Report) -> str:
         "marks": dict(report.marks),
         "conditions": conditions,
         "made": items,
+        "trainings": dict(report.trainings),
         "published": [_without_none(dataclasses.asdict(number)) for number in experiment.published],
     }
     return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
@@ -179,9 +182,16 @@ def _legend(report: Report) -> list[str]:
         lines.append(f"* p<0.05, ** p<0.01 against {names} (two-tailed paired t-test)")
     if sources := sorted({number.source for number in report.experiment.published}):
         lines.append(f"in brackets: as published ({'; '.join(sources)})")
-    if found := [item.task.target for item in report.items if item.made is None]:
-        lines.append(f"found there, made by whom is not recorded: {', '.join(found)}")
     return [*lines, f"everything lies in {report.directory}"]
+
+
+def _with_names(command: str, report: Report) -> str:
+    """Return a command with ``$collection`` for the path that was given, and no bar that would end a cell."""
+    for name in report.experiment.variables:
+        value = report.values.get(name, "")
+        if value.startswith("/"):
+            command = command.replace(value, f"${name}")
+    return command.replace("|", "\\|")
 
 
 def _score_record(score: Score) -> dict:

@@ -1,6 +1,7 @@
 """Scores of runs, beside what was expected and what others published."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from jpq_pyserini.eval.reproduce.plan import Run
 from jpq_pyserini.eval.reproduce.published import Published
 from jpq_pyserini.eval.significance import paired_t_test
 
-from jpq_pyserini.names import DOCID, INDEX
+from jpq_pyserini.names import DOCID, INDEX, RECORD
 from jpq_pyserini.topics import read_qrels
 
 OK, OKISH, FAIL, MEASURED = "OK", "OKish", "FAIL", "measured"
@@ -119,25 +120,39 @@ def keep_facts(run: Run, workshop: Workshop, versions: Mapping[str, str], *, new
         group=run.condition.group,
         documents=documents,
         bytes_per_document=round(size / documents, 1) if size and documents else None,
-        command=" && ".join(made.commands if made else run.task.shown()),
+        command=" && ".join(made.commands) if made else None,
         versions=dict(versions) if new else None,
     )
     write_facts(path, facts)
     return facts
 
 
+def trainings(runs: Sequence[Run], workshop: Workshop) -> dict[str, dict]:
+    """Return index folder to what its record says of its training, seed included, for those that runs name."""
+    found = {}
+    for run in runs:
+        for name in _index_names(run):
+            record = workshop.directory / name / RECORD
+            if record.is_file():
+                found[name] = json.loads(record.read_text(encoding="utf-8")).get("training")
+    return found
+
+
+def _index_names(run: Run) -> list[str]:
+    return [substitute(index, run.task.values) for index in run.condition.index]
+
+
 def _documents_and_bytes(run: Run, workshop: Workshop) -> tuple[int | None, int | None]:
     """Return N and the bytes of the index: of a Faiss folder its index file, of a Lucene folder everything."""
     documents = run.topics.documents
-    if run.condition.index is None:
-        return documents, None
-    folder = workshop.directory / substitute(run.condition.index, run.task.values)
-    if not folder.is_dir():
-        return documents, None  # a prebuilt index, by name
-    if (folder / DOCID).is_file():
-        with open(folder / DOCID, "rb") as file:
-            documents = sum(1 for _ in file)
-    return documents, sum(file.stat().st_size for file in _index_files(folder))
+    folders = [workshop.directory / name for name in _index_names(run)]
+    if not folders or not all(folder.is_dir() for folder in folders):
+        return documents, None  # prebuilt ones go by name
+    for folder in folders:
+        if (folder / DOCID).is_file():
+            with open(folder / DOCID, "rb") as file:
+                documents = sum(1 for _ in file)
+    return documents, sum(file.stat().st_size for folder in folders for file in _index_files(folder))
 
 
 def _index_files(folder: Path) -> list[Path]:
