@@ -1,7 +1,7 @@
 """Running commands so that what they make is there whole or not at all, and what is there is not made again.
 
-A command writes below ``DIRECTORY/.reproduce/partial``; what it made moves to its place when the command
-has ended well.
+A command writes to a folder of its own in ``DIRECTORY/.reproduce/partial``; what it made moves to its place when the
+command has ended well.
 """
 
 import contextlib
@@ -113,10 +113,11 @@ class Workshop:
             JPQError: a command failed, or made nothing.
             KeyboardInterrupt: Ctrl-C or SIGTERM, after the command has ended.
         """
-        partial = self.directory / HIDDEN / "partial" / task.target
+        room = self.directory / HIDDEN / "partial" / task.target.replace("/", ".")
+        partial = room / Path(task.target).name
         if not task.resumes:
-            _remove(partial)
-        partial.parent.mkdir(parents=True, exist_ok=True)
+            _remove(room)
+        room.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
         try:
             for words in [] if partial.exists() else task.argv(str(partial)):
@@ -125,7 +126,7 @@ class Workshop:
                 raise JPQError(f"{task.title}: the command ended well but made no $output: mend it in the experiment")
         except BaseException:
             if not task.resumes:
-                _remove(partial)
+                _remove(room)
             raise
         made = Made(task.shown(), round(time.monotonic() - started, 1), datetime.now(UTC).isoformat(timespec="seconds"))
         with new_file(self._record(task)) as file:
@@ -133,6 +134,7 @@ class Workshop:
         target = self.directory / task.target
         target.parent.mkdir(parents=True, exist_ok=True)
         os.rename(partial, target)
+        _remove(room)
         return made
 
     def _record(self, task: Task) -> Path:
@@ -188,8 +190,6 @@ def _typed(words: Sequence[str]) -> str:
     return " ".join(word if _PLAIN.fullmatch(word) else shlex.quote(word) for word in words)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
