@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import pytest
 from conftest import run_python
 from jpq_pyserini.eval.compare import compare
 from jpq_pyserini.eval.facts import read_facts
+from jpq_pyserini.eval.reproduce import __main__ as command
 
+from jpq_pyserini.errors import JPQError
 from jpq_pyserini.topics import read_qrels
 
 EXPERIMENT = """\
@@ -116,6 +119,27 @@ def test_prepared_run_judged_and_resumed(tiny, tmp_path):
     assert sum("by another command" in line for line in told.splitlines()) == 1
 
 
+def test_published_numbers_stand_beside_and_below(tmp_path, capsys):
+    (tmp_path / "qrels.txt").write_text("1 0 a 1\n2 0 b 1\n")
+    (tmp_path / "hits.txt").write_text("1 Q0 a 1 2 t\n1 Q0 x 2 1 t\n2 Q0 y 1 2 t\n2 Q0 b 2 1 t\n")
+    (tmp_path / "paper.yaml").write_text(
+        "title: published\npublished: jpq-cikm2021\nmeasures: [RR@10]\nvariables: {at: {}}\n"
+        "topics: [{topic_key: msmarco-v1-passage.dev, topics: x, eval_key: $at/qrels.txt}]\n"
+        "conditions: [{name: ours, system: JPQ, command: cp $at/hits.txt $output}]\n"
+    )
+    out = tmp_path / "out"
+    assert command.main([str(tmp_path / "paper.yaml"), "--set", f"at={tmp_path}", "--directory", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "ours 0.7500 (0.341)" in [re.sub(" +", " ", line) for line in lines]
+    assert "(Annoy) (0.150**)" in [re.sub(" +", " ", line) for line in lines]
+    assert "| ours | 0.7500 (0.341) |" in (out / "paper.md").read_text()
+    assert "`cp $at/hits.txt run.paper.ours.msmarco-v1-passage.dev.txt`" in (out / "paper.md").read_text()
+    record = json.loads((out / "paper.json").read_text())
+    score = record["conditions"][0]["scores"]["RR@10"]
+    assert score["published"] == {"text": "0.341", "source": "Zhan et al. (CIKM 2021), table 1"}
+    assert len(record["published"]) == 308
+
+
 SLOW = """\
 title: slow
 topics: [{topic_key: t, topics: x, eval_key: y}]
@@ -208,10 +232,6 @@ def test_dry_run_shows_commands_and_makes_nothing(tmp_path):
     ],
 )  # fmt: skip
 def test_bad_command_lines_end_in_one_line(tmp_path, monkeypatch, arguments, message):
-    from jpq_pyserini.eval.reproduce import __main__ as command
-
-    from jpq_pyserini.errors import JPQError
-
     monkeypatch.chdir(tmp_path)
     experiment = _experiment(tmp_path / "tiny.yaml", 0.5)
     with pytest.raises(JPQError) as caught:
@@ -222,11 +242,9 @@ def test_bad_command_lines_end_in_one_line(tmp_path, monkeypatch, arguments, mes
 
 
 def test_lists(capsys):
-    from jpq_pyserini.eval.reproduce.__main__ import main
-
-    main(["--list"])
+    command.main(["--list"])
     assert "msmarco-passage " in capsys.readouterr().out
-    main(["squad", "--list"])
+    command.main(["squad", "--list"])
     shown = capsys.readouterr().out
     assert "hybrid BM25 + JPQ  (test)" in shown
     assert "--set alpha=…" in shown

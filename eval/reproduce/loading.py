@@ -145,7 +145,8 @@ def _conditions(entry, place: str, topics, published, tolerance) -> Iterator[Con
                 raise JPQError(f"{item.place}: {what}: no topics {key!r} above: there are {', '.join(topics)}")
             if key in expected:
                 raise JPQError(f"{item.place}: {what}: the topics {key!r} are given twice: keep one")
-            numbers = {number.measure: number for number in rows if number.topic_key == key and number.measure}
+            of_key = [number for number in rows if number.topic_key == key and number.measure]
+            numbers = {number.measure: number for number in reversed(of_key)}  # tables repeat JPQ: the first counts
             expected[key] = Expected(_scores(item, what, values, entry.get("matrix") or {}), numbers)
         own = each.get("tolerance")
         allowed = own if own is not None else tolerance if tolerance is not None else 0.0

@@ -26,6 +26,7 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.storage import new_file
 
 HIDDEN = ".reproduce"
+_STDERR = 2  # so that stdout holds the report only
 _PLAIN = re.compile(r"[\w@%+=:,./$-]+", re.ASCII)  # nothing to quote; a variable that was not given stays one
 
 
@@ -146,7 +147,7 @@ class Workshop:
             with _forwarded_signals() as stopped:
                 # A group of its own: Ctrl-C reaches it once, through us.
                 process = subprocess.Popen(
-                    words, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=sys.stderr, process_group=0
+                    words, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=_STDERR, process_group=0
                 )
                 stopped.process = process
                 if stopped.asked:  # before there was a process to pass it on to

@@ -34,7 +34,7 @@ class Item:
 
     def __str__(self) -> str:
         if self.made is None:
-            return "found there, how it was made is not recorded"
+            return "found there"
         when = "now" if self.now else f"before, {self.made.finished}"
         return f"{_duration(self.made.seconds)} ({when}{', by another command' if self.other_command else ''})"
 
@@ -83,8 +83,11 @@ def as_text(report: Report) -> str:
         lines.append(f"{scored.topics.key}, {scored.queries:,} queries")
         lines += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         lines.append("")
-    width = max((len(item.task.title) for item in report.items), default=0)
-    lines += [f"{item.task.title:{width}}  {item}" for item in report.items]
+    made = [item for item in report.items if item.made is not None]
+    width = max((len(item.task.title) for item in made), default=0)
+    lines += [f"{item.task.title:{width}}  {item}" for item in made]
+    if found := [item.task.target for item in report.items if item.made is None]:
+        lines.append(f"found there, how they were made is not recorded: {', '.join(found)}")
     return "\n".join([*lines, "", *_legend(report)]) + "\n"
 
 
