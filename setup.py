@@ -104,6 +104,7 @@ setup(
     package_dir=sub_packages(),
     package_data={
         "": ["*.json", "*.yaml"],
+        "jpq_pyserini.eval": ["experiments/*.yaml", "experiments/published/*.yaml"],
         "jpq_pyserini.eval.report": ["*.css", "*.js"],
         "jpq_pyserini.prebuilt": ["*.md"],
     },
@@ -119,6 +120,7 @@ setup(
         "numpy>=2",
         "ir-measures>=0.4",
         "pytrec-eval-terrier>=0.5.6",
+        "pyyaml>=6",
         "safetensors>=0.4",
         "sentence-transformers>=5.4",  # the first with sentence_transformers.sentence_transformer.modules
         "torch>=2.9",

@@ -70,6 +70,8 @@ def test_wheel_holds_the_hook_and_the_package_only(wheel):
     assert "jpq_pyserini/eval/__init__.py" in names
     assert {"jpq_pyserini/eval/report/page.css", "jpq_pyserini/eval/report/page.js"} <= set(names)
     assert {f"jpq_pyserini/prebuilt/{path.name}" for path in (REPOSITORY / "prebuilt").glob("*.*")} <= set(names)
+    experiments = (path.relative_to(REPOSITORY) for path in (REPOSITORY / "eval" / "experiments").rglob("*.yaml"))
+    assert {f"jpq_pyserini/{path}" for path in experiments} <= set(names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"jpq_pyserini", "jpq_pyserini.pth"}
     assert "License-Expression: Apache-2.0" in metadata
     assert "Provides-Extra: quickstart" in metadata
