@@ -164,7 +164,7 @@ def _queries(encoder: str, topics: dict[str, str], dimension: int, cache) -> Enc
     encoded = encoded_queries(encoder, topics, cache)
     if encoded.vectors.shape[1] != dimension:
         raise JPQError(
-            f"{encoder} gives {encoded.vectors.shape[1]} dimensions, the embeddings have {dimension}: name their encoder"
+            f"{encoder} gives {encoded.vectors.shape[1]} dimensions, the embeddings {dimension}: name their encoder"
         )
     return encoded
 

@@ -21,9 +21,7 @@ def _lsh(learnt: bool, data: Data):
 
     bits = 8 * data.bytes
     if learnt and bits > data.dimension:
-        raise JPQError(
-            f"{data.bytes} bytes are {bits} bits, more than dimension {data.dimension}: lower --bytes"
-        )
+        raise JPQError(f"{data.bytes} bytes are {bits} bits, more than dimension {data.dimension}: lower --bytes")
     return Hamming(built(f"ITQ{bits},LSHt" if learnt else f"LSH{bits}r", data, faiss.METRIC_L2))
 
 

@@ -16,7 +16,7 @@ class _Scann(Searcher):
 
         if (2 * data.bytes) > data.dimension or data.dimension % (2 * data.bytes):
             raise JPQError(f"2·{data.bytes} blocks do not divide dimension {data.dimension}: choose --bytes that do")
-        self._rotation, self._threads = rotation, 1
+        self._rotation, self._threads, self._count = rotation, 1, data.count
         vectors = self._rotated(np.ascontiguousarray(data.embeddings()))
         builder = scann.scann_ops_pybind.builder(vectors, 100, "dot_product")
         builder = builder.score_ah(data.dimension // (2 * data.bytes), anisotropic_quantization_threshold=0.2)
@@ -26,12 +26,12 @@ class _Scann(Searcher):
             self.bytes += 4 * data.dimension**2
 
     def search(self, queries, k):
-        queries = self._rotated(queries)
+        queries, wanted = self._rotated(queries), min(k, self._count)  # beyond the collection it finds row 0
         if len(queries) == 1:
-            rows, scores = (each[None] for each in self._searcher.search(queries[0], final_num_neighbors=k))
+            rows, scores = (each[None] for each in self._searcher.search(queries[0], final_num_neighbors=wanted))
         else:
             run = self._searcher.search_batched if self._threads == 1 else self._searcher.search_batched_parallel
-            rows, scores = run(queries, final_num_neighbors=k)
+            rows, scores = run(queries, final_num_neighbors=wanted)
         return self._full(scores, rows, k)
 
     def threads(self, count):
@@ -43,7 +43,7 @@ class _Scann(Searcher):
 
     @staticmethod
     def _full(scores: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        more = ((0, 0), (0, k - rows.shape[1]))  # fewer than k are found in a smaller collection
+        more = ((0, 0), (0, k - rows.shape[1]))
         rows = np.pad(rows.astype(np.int64), more, constant_values=-1)
         return np.pad(scores, more, constant_values=np.finfo(np.float32).min), rows
 
