@@ -48,7 +48,7 @@ def run_file_name(name: str, setting: str) -> str:
     >>> run_file_name("OPQ 48x8", "nprobe 4")
     'OPQ-48x8.nprobe-4.txt'
     """
-    plain = [re.sub(r"[^\w.+-]+", "-", part) for part in (name, setting) if part]
+    plain = [re.sub(r"[^\w.+-]+", "-", part).strip("-") for part in (name, setting) if part]
     return ".".join(plain) + ".txt"
 
 
