@@ -129,6 +129,11 @@ setup(
         "transformers>=5",
     ],
     extras_require={
+        "baselines": [  # what eval.latency compares besides Faiss; annoy wants a C++ compiler
+            "annoy>=1.17",
+            "pyflann-py3>=0.1; platform_machine == 'x86_64' or platform_machine == 'AMD64'",
+            "scann>=1.4; sys_platform == 'linux' and platform_machine == 'x86_64' and python_version < '3.14'",
+        ],
         "gpu": ["faiss-gpu>=1.14.3"],  # the builds of faiss's own authors; they replace the faiss of faiss-cpu
         "figures": ["matplotlib>=3.8", "scikit-learn>=1.3"],  # Pyserini brings both, in the versions tested
         "onnx": ["onnx>=1.16"],  # to export query encoders; running them needs only onnxruntime, which Pyserini brings

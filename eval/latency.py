@@ -1,21 +1,25 @@
-"""Time searchers side by side: ``python -m jpq_pyserini.eval.latency --help``."""
+"""Compare searchers side by side: ``python -m jpq_pyserini.eval.latency --help``."""
 
 import argparse
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jpq_pyserini.eval.latency_report import as_json, as_markdown, draw
+from jpq_pyserini.eval.latency_report import as_json, as_markdown, draw, versions
+from jpq_pyserini.eval.latency_runs import choose, write_point_facts
+from jpq_pyserini.eval.query_cache import EncodedQueries, encoded_queries
 from jpq_pyserini.eval.race import Entry, Settings, race
 from jpq_pyserini.eval.systems import SYSTEMS, Data
 
 from jpq_pyserini.cli import add_dataclass_arguments, dataclass_from_arguments, run_main
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.flat import FlatFolder
-from jpq_pyserini.names import QUERY_ENCODER
+from jpq_pyserini.names import DOCID, QUERY_ENCODER
 from jpq_pyserini.storage import new_file
 
 _SYNTHETIC = ("flat", "pq8", "fastscan", "fastscan-rounded", "ivf-fastscan", "scann")
@@ -25,11 +29,14 @@ _EXAMPLE = """\
 examples:
   random vectors and codes, sizes of your choice:
     python -m jpq_pyserini.eval.latency --documents 1000000 --output out
-  a real collection, with effectiveness:
-    python -m jpq_pyserini.eval.latency --embeddings squad-flat --index JPQ=jpq48 --index fast=jpq96x4 \\
-        --topics queries.test.tsv --qrels qrels.test.txt --output out
+  a real collection, all systems of the paper, with effectiveness; JPQ, DPQ and the like are index directories:
+    python -m jpq_pyserini.eval.latency --systems all --embeddings squad-flat --lucene squad-lucene --bytes 48 \\
+        --index JPQ=jpq48 --index fast=jpq96x4 --topics queries.test.tsv --qrels qrels.test.txt --output out
 
-All systems answer the same queries in turns, each in a process of its own. OUT gets latency.json, latency.md and plots.
+All systems answer the same queries in turns, each in a process of its own. OUT gets latency.json, latency.md and plots;
+with a real collection also OUT/runs, a TREC run of each system and setting with its facts beside it, for
+python -m jpq_pyserini.eval.compare. Systems that are not installed are listed with what to install:
+pip install 'jpq_pyserini[baselines]' brings most.
 """
 
 
@@ -37,31 +44,64 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, race the systems, write the report."""
     args = _parser().parse_args(argv)
     settings = dataclass_from_arguments(Settings, args)
-    os.makedirs(args.output, exist_ok=True)
-    names = args.systems or (_REAL if args.embeddings else _SYNTHETIC)
-    if unknown := [name for name in names if name not in SYSTEMS]:
-        raise JPQError(f"--systems {unknown[0]} is unknown: choose from {', '.join(SYSTEMS)}")
-    with tempfile.TemporaryDirectory(prefix="latency-", dir=args.output) as scratch:
+    names = _names(args)
+    if args.qrels and settings.hits < 100:
+        raise JPQError(f"--hits {settings.hits}: R@100 needs 100 at least")
+    output = Path(args.output)
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="latency-", dir=output) as scratch:
         if args.embeddings:
-            runs = [_real(args, settings, names, Path(scratch))]
+            races = [_real(args, settings, names, Path(scratch))]
         else:
-            runs = [_synthetic(count, args, settings, names, Path(scratch)) for count in args.documents]
-    command = "python -m jpq_pyserini.eval.latency " + " ".join(sys.argv[1:] if argv is None else argv)
-    for name, text in (("latency.json", as_json(runs, settings, command)), ("latency.md", as_markdown(runs, command))):
-        with new_file(Path(args.output) / name) as file:
+            races = [_synthetic(count, args, settings, names, Path(scratch)) for count in args.documents]
+    for each in races:
+        choose(each["points"], args.tolerance, args.as_fast_as)
+    command = "python -m jpq_pyserini.eval.latency " + shlex.join(sys.argv[1:] if argv is None else argv)
+    for name, text in (
+        ("latency.json", as_json(races, settings, command)),
+        ("latency.md", as_markdown(races, command)),
+    ):
+        with new_file(output / name) as file:
             file.write(text)
-    plots = draw(runs, Path(args.output))
-    sys.stdout.write(as_markdown(runs, command))
-    print("wrote", ", ".join(str(Path(args.output) / name) for name in ("latency.json", "latency.md", *plots)))
+    plots = draw(races, output)
+    sys.stdout.write(as_markdown(races, command))
+    print("wrote", ", ".join(str(output / name) for name in ("latency.json", "latency.md", *plots)))
+    if args.embeddings:
+        _tell_of_runs(races[0]["points"], args, settings, command)
+
+
+def _names(args) -> list[str]:
+    """Return the systems to race, those that cannot take part in this kind of race left out."""
+    names = list(args.systems or (_REAL if args.embeddings else _SYNTHETIC))
+    if names == ["all"]:
+        names = [name for name, each in SYSTEMS.items() if not (args.embeddings and each.takes == "codes")]
+    elif args.lucene and "bm25" not in names:
+        names.insert(0, "bm25")
+    if unknown := [name for name in names if name not in SYSTEMS]:
+        raise JPQError(f"--systems {unknown[0]} is unknown: choose from all, {', '.join(SYSTEMS)}")
+    if args.embeddings and (layouts := [name for name in names if SYSTEMS[name].takes == "codes"]):
+        raise JPQError(f"--systems {layouts[0]} is a layout of our own: name a directory of it, --index NAME=DIR")
+    return names
+
+
+def _tell_of_runs(points: list[dict], args, settings: Settings, command: str) -> None:
+    """Write the facts of the runs, and say how the chosen ones are compared."""
+    folder = Path(args.output) / "runs"
+    for point in points:
+        write_point_facts(folder, point, settings.hits, command, versions())
+    print(f"wrote {len(points)} runs with their facts in {folder}")
+    if args.qrels:
+        runs = [f"--run {shlex.quote(point['title'])}={folder / point['run']}" for point in points if point["chosen"]]
+        print("compare them:", f"python -m jpq_pyserini.eval.compare --qrels {args.qrels}", *runs, sep=" \\\n  ")
 
 
 def _synthetic(count: int, args, settings: Settings, names: Sequence[str], scratch: Path) -> dict:
     """Race over random vectors (for systems that want them) and random codes."""
     rng = np.random.default_rng(settings.seed)
     wanted = [SYSTEMS[name] for name in names]
-    fits = {each.name: each.memory(count, args.dimension, args.bytes) / 1e9 for each in wanted}
+    data = Data(count, args.dimension, args.bytes, seed=settings.seed)
     vectors = None
-    if any(each.needs_vectors and fits[each.name] <= settings.memory_limit for each in wanted):
+    if any(each.takes == "vectors" and each.memory(data) / 1e9 <= settings.memory_limit for each in wanted):
         vectors = str(scratch / f"{count}.npy")
         array = np.lib.format.open_memmap(vectors, "w+", np.float32, (count, args.dimension))
         for start in range(0, count, _ROWS):
@@ -70,8 +110,8 @@ def _synthetic(count: int, args, settings: Settings, names: Sequence[str], scrat
         del array
     queries = rng.standard_normal((settings.queries, args.dimension), dtype=np.float32)
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-    data = Data(count, args.dimension, args.bytes, vectors, seed=settings.seed)
-    entries = [Entry(each.name, each.title, each.name, data, queries) for each in wanted]
+    data = replace(data, vectors=vectors)
+    entries = [Entry(each.name, each.label(data), each.name, data, queries, group=each.title) for each in wanted]
     result = race(entries, settings, _note)
     if vectors:
         os.unlink(vectors)
@@ -88,21 +128,45 @@ def _real(args, settings: Settings, names: Sequence[str], scratch: Path) -> dict
     qrels = read_qrels(args.qrels) if args.qrels else None
     topics = {qid: text for qid, text in read_topics(args.topics).items() if qrels is None or qid in qrels}
     indexes = _named_directories(args.index)
-    encoder = args.encoder or _document_encoder(indexes)
+    count, dimension = flat.embeddings.shape
+    cache = args.cache or Path(args.output) / "queries"
     vectors = str(scratch / "vectors.npy")
     np.save(vectors, flat.embeddings)
-    count, dimension = flat.embeddings.shape
-    queries = _encode(encoder, topics)
-    data = Data(count, dimension, args.bytes, vectors, seed=settings.seed)
-    entries = [Entry(name, SYSTEMS[name].title, name, data, queries, flat.docids) for name in names]
+    data = Data(count, dimension, args.bytes, vectors, docids=str(Path(args.embeddings) / DOCID), seed=settings.seed)
+    queries = _queries(args.encoder or _document_encoder(indexes), topics, dimension, cache)
+    entries = []
+    for each in (SYSTEMS[name] for name in names):
+        if each.takes == "texts":
+            theirs, encoded = replace(data, index=args.lucene), EncodedQueries(list(topics.values()), 0.0)
+        else:
+            theirs, encoded = data, queries
+        entries.append(_entry(each.name, each.label(theirs), each.name, theirs, encoded, flat, each.title))
     for name, (directory, record) in indexes.items():
         if record.count != count:
             raise JPQError(f"{directory} has {record.count:,} documents, {args.embeddings} {count:,}: name its own")
         system = {"pq": "pq8"}.get(record.layout, record.layout)
-        own = _encode(str(directory / QUERY_ENCODER), topics) if (directory / QUERY_ENCODER).is_dir() else queries
-        entries.append(Entry(name, name, system, Data(count, dimension, 0, index=str(directory)), own, flat.docids))
-    result = race(entries, settings, _note, qrels=qrels, qids=list(topics))
+        own = directory / QUERY_ENCODER
+        encoded = _queries(str(own), topics, dimension, cache) if own.is_dir() else queries
+        entries.append(
+            _entry(name, name, system, replace(data, vectors=None, bytes=0, index=str(directory)), encoded, flat)
+        )
+    runs = Path(args.output) / "runs"
+    runs.mkdir(exist_ok=True)
+    result = race(entries, settings, _note, qrels=qrels, qids=list(topics), runs=runs)
     return {"collection": str(args.embeddings), "documents": count, "dimension": dimension, **result}
+
+
+def _entry(name: str, title: str, system: str, data: Data, encoded: EncodedQueries, flat, group=None) -> Entry:
+    return Entry(name, title, system, data, encoded.vectors, flat.docids, group, encoded.milliseconds)
+
+
+def _queries(encoder: str, topics: dict[str, str], dimension: int, cache) -> EncodedQueries:
+    encoded = encoded_queries(encoder, topics, cache)
+    if encoded.vectors.shape[1] != dimension:
+        raise JPQError(
+            f"{encoder} gives {encoded.vectors.shape[1]} dimensions, the embeddings {dimension}: name their encoder"
+        )
+    return encoded
 
 
 def _named_directories(arguments: Sequence[str]) -> dict:
@@ -125,30 +189,34 @@ def _document_encoder(indexes: dict) -> str:
     raise JPQError("--encoder is missing: name the encoder that made the embeddings")
 
 
-def _encode(encoder: str, topics: dict[str, str]) -> np.ndarray:
-    from jpq_pyserini.text_encoder import embed_queries, load_text_encoder
-
-    return embed_queries(load_text_encoder(encoder, max_length=32), list(topics.values()))
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m jpq_pyserini.eval.latency",
-        description="Time searchers side by side, with their memory and, on real data, their effectiveness.",
+        description="Compare searchers side by side: time, size, memory and, on real data, effectiveness.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--output", required=True, metavar="OUT", help="folder to write to")
-    add("--systems", nargs="*", metavar="S", help=f"from {', '.join(SYSTEMS)}")
+    add("--systems", nargs="*", metavar="S", help=f"all, or some of {', '.join(SYSTEMS)}")
     add("--documents", type=int, nargs="+", default=[1_000_000], metavar="N", help="random: sizes (default: 1000000)")
     add("--dimension", type=int, default=768, metavar="D", help="random: dimension (default: 768)")
     add("--bytes", type=int, default=96, metavar="B", help="bytes a document of compressed systems (default: 96)")
     add("--embeddings", metavar="FLAT", help="real: flat folder of the collection")
     add("--index", action="append", default=[], metavar="[NAME=]DIR", help="real: JPQ index directory; repeat")
+    add("--lucene", metavar="DIR", help="real: Lucene index of the collection, for BM25")
     add("--topics", metavar="T", help="real: queries, as Pyserini takes them")
     add("--qrels", metavar="Q", help="real: judgements; adds RR@10 and R@100")
     add("--encoder", metavar="E", help="real: encoder of the embeddings (default: the one that the indexes name)")
+    add("--cache", metavar="DIR", help="real: folder of encoded queries, read before anything is encoded (OUT/queries)")
+    add(
+        "--tolerance",
+        type=float,
+        default=0.01,
+        metavar="X",
+        help="of a system's settings the main table shows the fastest that loses at most this share (default: 0.01)",
+    )
+    add("--as-fast-as", metavar="NAME", help="or the best that is as fast as this system or index")
     add_dataclass_arguments(parser, Settings)
     return parser
 

@@ -1,5 +1,6 @@
 """What ``eval.latency`` writes: JSON, a Markdown table, and the plots of the paper's figures 4 and 5."""
 
+import contextlib
 import importlib.util
 import json
 import platform
@@ -10,57 +11,67 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from jpq_pyserini.eval.figures import style
+from jpq_pyserini.eval.systems import SYSTEMS
 
 from jpq_pyserini.index import library_versions
-
-_COMPARED = ("scann", "annoy")
 
 
 def as_json(runs: Sequence[dict], settings, command: str) -> str:
     """Return everything measured, with the command, the settings and the versions."""
-    versions = library_versions()
-    for name in _COMPARED:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
     facts = {
         "command": command,
         "date": time.strftime("%Y-%m-%d"),
         "processor": _processor(),
         "settings": asdict(settings),
-        "versions": versions,
+        "versions": versions(),
     }
     return json.dumps({**facts, "runs": list(runs)}, indent=2) + "\n"
 
 
+def versions() -> dict[str, str]:
+    """Return the versions of what was compared, and of what we stand on."""
+    found = library_versions()
+    for name in {each.package or each.module for each in SYSTEMS.values()} - {"faiss"}:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 def as_markdown(runs: Sequence[dict], command: str) -> str:
-    """Return one table a run: milliseconds a query, median and, behind the stroke, 95th percentile."""
+    """Return tables: milliseconds a query, median and, behind the stroke, 95th percentile.
+
+    One a run, with the chosen setting of each system, and one of all settings where there are more.
+    """
     parts = [f"`{command}`\n"]
     for run in runs:
         parts.append(f"## {run['collection']}, dimension {run['dimension']}\n")
         points = run["points"]
-        modes = list(points[0]["times"]) if points else []
-        measures = list(points[0]["effectiveness"]) if points else []
-        rows = [
-            ["system", "bytes a document", "memory, MB", *measures, *(f"ms, {mode}" for mode in modes), "queries/s"]
-        ]
-        for point in points:
-            times = point["times"]
-            rows.append(
-                [
-                    f"{point['title']} {point['setting']}".strip(),
-                    f"{point['bytes_per_document']:.0f}",
-                    f"{point['memory_bytes'] / 1e6:.0f}",
-                    *(f"{point['effectiveness'][measure]:.4f}" for measure in measures),
-                    *(f"{times[mode]['median_ms']:.3g} / {times[mode]['p95_ms']:.3g}" for mode in modes),
-                    f"{max(each['qps'] for each in times.values()):.0f}",
-                ]
-            )
-        rows.insert(1, ["---", *["---:"] * (len(rows[0]) - 1)])
-        parts += ["\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"]
+        chosen = [point for point in points if point.get("chosen", True)]
+        parts.append(_table(chosen))
         parts += [f"- left out: {title}: {reason}" for title, reason in run["left_out"].items()] + [""]
+        if len(chosen) < len(points):
+            parts += ["### All settings\n", _table(points)]
     return "\n".join(parts)
+
+
+def _table(points: Sequence[dict]) -> str:
+    modes = list(points[0]["times"]) if points else []
+    measures = list(points[0]["effectiveness"]) if points else []
+    rows = [["system", "bytes a document", "memory, MB", *measures, *(f"ms, {mode}" for mode in modes), "queries/s"]]
+    rows.append(["---", *["---:"] * (len(rows[0]) - 1)])
+    for point in points:
+        times = point["times"]
+        rows.append(
+            [
+                f"{point['title']} {point['setting']}".strip(),
+                f"{point['bytes_per_document']:.0f}",
+                f"{point['memory_bytes'] / 1e6:.0f}",
+                *(f"{point['effectiveness'][measure]:.4f}" for measure in measures),
+                *(f"{times[mode]['median_ms']:.3g} / {times[mode]['p95_ms']:.3g}" for mode in modes),
+                f"{max(each['qps'] for each in times.values()):.0f}",
+            ]
+        )
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
 def draw(runs: Sequence[dict], folder: Path) -> list[str]:

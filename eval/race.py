@@ -1,11 +1,12 @@
 """The race itself: start the systems, let them answer in turns, collect seconds, memory and effectiveness."""
 
-import importlib.util
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+from jpq_pyserini.eval.latency_runs import ranked, run_file_name, write_run
 from jpq_pyserini.eval.measures import evaluate, mean
 from jpq_pyserini.eval.systems import SYSTEMS, Data
 from jpq_pyserini.eval.workers import Worker
@@ -23,7 +24,7 @@ def _setting(default, text: str, shown: str | None = None):
 class Settings:
     """Settings of a race; the command line is made from these fields."""
 
-    hits: int = _setting(100, "k")
+    hits: int = _setting(100, "hits a query; runs have as many, and R@100 needs 100")
     queries: int = _setting(256, "queries that are timed, in turn; real queries beyond them only count as judged")
     rounds: int = _setting(7, "rounds in which every system answers some queries")
     queries_a_round: int = _setting(8, "queries one by one in a round; batches are one a round")
@@ -42,16 +43,20 @@ class Entry:
         name, title: what results call it.
         system: key of ``SYSTEMS``.
         data: what it is built from.
-        queries: (Q, D) float32, all of them.
-        docids: external ids by row; only for effectiveness.
+        queries: (Q, D) float32, all of them, or their texts for systems that take texts.
+        docids: external ids by row; only for effectiveness and runs.
+        group: what points of one system share in plots; the title when None.
+        encode_ms: milliseconds of encoding one query; None for random ones.
     """
 
     name: str
     title: str
     system: str
     data: Data
-    queries: np.ndarray
+    queries: np.ndarray | Sequence[str]
     docids: Sequence[str] | None = None
+    group: str | None = None
+    encode_ms: float | None = None
 
 
 def race(
@@ -61,6 +66,7 @@ def race(
     *,
     qrels: Mapping | None = None,
     qids: Sequence[str] = (),
+    runs: Path | None = None,
 ) -> dict:
     """Race the entries.
 
@@ -69,10 +75,12 @@ def race(
         settings: how.
         note: called with a line about each step.
         qrels, qids: judgements, and the query ids in the order of the entries' queries.
+        runs: folder for a TREC run of each point, which ``point["run"]`` then names.
 
     Returns:
-        ``{"points": [...], "left_out": {title: reason}}``. A point has name, title, setting, bytes_per_document,
-        memory_bytes, build_seconds, effectiveness and times: ``{"batch 1, threads 1": {median_ms, p95_ms, qps}, …}``.
+        ``{"points": [...], "left_out": {title: reason}}``. A point has name, title, group, setting, documents,
+        bytes_per_document, memory_bytes, build_seconds, encode_ms, effectiveness and times:
+        ``{"batch 1, threads 1": {median_ms, p95_ms, qps}, …}``.
     """
     workers, left_out = {}, {}
     for entry in entries:
@@ -90,7 +98,7 @@ def race(
         points = []
         for entry in entries:
             if entry.name in workers:
-                points += _points(entry, workers[entry.name], settings, qrels, qids, note)
+                points += _points(entry, workers[entry.name], settings, qrels, qids, runs, note)
         _take_times(points, workers, settings, note)
     finally:
         for worker in workers.values():
@@ -115,15 +123,15 @@ def summary(seconds: Sequence[float]) -> dict[str, float]:
 
 def _why_not(entry: Entry, settings: Settings) -> str | None:
     system = SYSTEMS[entry.system]
-    if importlib.util.find_spec(system.module) is None:
-        return f"not installed (pip install {system.module})"
-    gigabytes = system.memory(entry.data.count, entry.data.dimension, entry.data.bytes) / 1e9
+    if (missing := system.why_not()) is not None:
+        return missing
+    gigabytes = system.memory(entry.data) / 1e9
     if gigabytes > settings.memory_limit:
         return f"would need about {gigabytes:.0f} GB of memory (--memory-limit {settings.memory_limit:g})"
     return None
 
 
-def _points(entry: Entry, worker: Worker, settings: Settings, qrels, qids, note) -> list[dict]:
+def _points(entry: Entry, worker: Worker, settings: Settings, qrels, qids, runs, note) -> list[dict]:
     """Return a point for each value of the system's setting; one for systems that have none, and without qrels."""
     setting, values = SYSTEMS[entry.system].setting or (None, (None,))
     if qrels is None or not settings.sweep:
@@ -141,28 +149,31 @@ def _points(entry: Entry, worker: Worker, settings: Settings, qrels, qids, note)
         point = {
             "name": entry.name,
             "title": entry.title,
+            "group": entry.group or entry.title,
             "setting": "" if value is None else f"{setting} {value}",
             "value": value,
             "documents": entry.data.count,
             "bytes_per_document": worker.facts["bytes"] / entry.data.count,
             "build_seconds": worker.facts["build_seconds"],
+            "encode_ms": entry.encode_ms,
             "effectiveness": {},
             "times": {},
         }
+        if qrels is not None or runs is not None:
+            hits = ranked(*worker.ask("hits", settings.hits, settings.threads), entry.docids)
+        if runs is not None:
+            point["run"] = run_file_name(entry.name, point["setting"])
+            write_run(runs / point["run"], qids, hits, Path(point["run"]).stem)
         if qrels is not None:
-            point["effectiveness"] = _effectiveness(worker.ask("rows", max(100, settings.hits)), entry, qrels, qids)
+            point["effectiveness"] = _effectiveness(hits, qrels, qids)
             note(f"{entry.title} {point['setting']}: {point['effectiveness']}")
         point["memory_bytes"] = worker.ask("memory")
         points.append(point)
     return points
 
 
-def _effectiveness(rows: np.ndarray, entry: Entry, qrels, qids) -> dict[str, float]:
-    run = {
-        qid: {entry.docids[row]: float(-rank) for rank, row in enumerate(found) if row >= 0}
-        for qid, found in zip(qids, rows.tolist(), strict=True)
-    }
-    values = evaluate(run, {qid: qrels[qid] for qid in qids}, _MEASURES)  # of the queries that were asked
+def _effectiveness(hits: Sequence[dict[str, float]], qrels, qids) -> dict[str, float]:
+    values = evaluate(dict(zip(qids, hits, strict=True)), {qid: qrels[qid] for qid in qids}, _MEASURES)
     return {measure: round(mean(values[measure]), 4) for measure in _MEASURES}
 
 

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import time
 import traceback
+from collections.abc import Sequence
 
 import numpy as np
 from jpq_pyserini.eval.systems import SYSTEMS, Data
@@ -20,7 +21,7 @@ class Worker:
     Args:
         system: a key of ``SYSTEMS``.
         data: what it is built from.
-        queries: (Q, D) float32.
+        queries: (Q, D) float32, or Q texts.
 
     Attributes:
         facts: ``bytes`` and ``build_seconds``.
@@ -29,7 +30,7 @@ class Worker:
         JPQError: it could not be built; the message has the reason.
     """
 
-    def __init__(self, system: str, data: Data, queries: np.ndarray):
+    def __init__(self, system: str, data: Data, queries: np.ndarray | Sequence[str]):
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, system, data, queries), daemon=True)
@@ -70,12 +71,14 @@ class _Failure:
 
 
 class _Server:
-    def __init__(self, system: str, data: Data, queries: np.ndarray):
+    def __init__(self, system: str, data: Data, queries: np.ndarray | Sequence[str]):
         started = time.perf_counter()
-        self._queries, self._next = queries, 0
+        self._queries = queries if isinstance(queries, np.ndarray) else np.array(queries, dtype=object)
+        self._next = 0
         self._system = SYSTEMS[system].build(data)
         self._system.threads(1)
-        self.facts = {"bytes": self._system.bytes, "build_seconds": round(time.perf_counter() - started, 1)}
+        seconds = time.perf_counter() - started + self._system.earlier_seconds
+        self.facts = {"bytes": self._system.bytes, "build_seconds": round(seconds, 1)}
 
     def set(self, setting) -> None:
         self._system.set(setting)
@@ -92,10 +95,12 @@ class _Server:
             seconds.append((time.perf_counter() - started) / batch)
         return seconds
 
-    def rows(self, k: int) -> np.ndarray:
-        """Return what is found for all queries, (Q, k) int64."""
-        parts = [self._system.search(self._queries[i : i + 64], k) for i in range(0, len(self._queries), 64)]
-        return np.concatenate(parts).astype(np.int64)
+    def hits(self, k: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return what is found for all queries: scores (Q, k) float32 and rows (Q, k) int64."""
+        self._system.threads(threads)
+        found = [self._system.search(self._queries[i : i + 64], k) for i in range(0, len(self._queries), 64)]
+        scores, rows = zip(*found, strict=True)
+        return np.concatenate(scores).astype(np.float32), np.concatenate(rows).astype(np.int64)
 
 
 def _serve(pipe, system: str, data: Data, queries: np.ndarray) -> None:

@@ -1,19 +1,26 @@
 """The benchmark really runs: random and real collections, systems that are missing or too large, reports and plots."""
 
+import importlib.util
 import json
 
 import numpy as np
 import pytest
 from conftest import run_python
-from jpq_pyserini.eval import race as races
+from jpq_pyserini.eval import query_cache
+from jpq_pyserini.eval.compare import compare
+from jpq_pyserini.eval.facts import read_facts
 from jpq_pyserini.eval.latency_report import as_markdown
+from jpq_pyserini.eval.latency_runs import choose, ranked, run_file_name, write_run
 from jpq_pyserini.eval.lists import measure
+from jpq_pyserini.eval.query_cache import encoded_queries
 from jpq_pyserini.eval.race import Entry, Settings, race, summary
 from jpq_pyserini.eval.systems import SYSTEMS, Data
+from tiny import tiny_corpus
 
 from jpq_pyserini import JPQIndex
 from jpq_pyserini.flat import FlatFolder
 from jpq_pyserini.text_encoder import embed_queries, load_text_encoder
+from jpq_pyserini.topics import read_qrels
 
 
 def test_summary():
@@ -55,7 +62,7 @@ def test_random_collection(tmp_path):
 def test_real_collection(tiny, tmp_path):
     index = JPQIndex.open(tiny / "index")
     index.convert("ivf-fastscan", nlist=4).save(tmp_path / "lists")
-    run_python(
+    done = run_python(
         "-m", "jpq_pyserini.eval.latency", "--embeddings", tiny / "flat", "--topics", tiny / "topics.tsv",
         "--qrels", tiny / "qrels.txt", "--index", f"JPQ={tiny / 'index'}", "--index", f"lists={tmp_path / 'lists'}",
         "--encoder", tiny / "encoder", "--rounds", "1", "--queries-a-round", "2", "--batch", "4", "--threads", "1",
@@ -77,30 +84,125 @@ def test_real_collection(tiny, tmp_path):
     assert flat["RR@10"] == pytest.approx(np.mean([1 / (rank + 1) if rank < 10 else 0 for rank in ranks]), abs=1e-4)
     for name in ("time-RR10.png", "time-R100.png", "bytes-RR10.png"):
         assert (tmp_path / "out" / name).stat().st_size > 1000
+    runs = tmp_path / "out" / "runs"
+    names = {point["title"] + point["setting"]: runs / point["run"] for point in run["points"]}
+    scored = compare(names, read_qrels(tiny / "qrels.txt"), ["RR@10", "R@100"]).means()
+    for point in run["points"]:
+        means = scored[point["title"] + point["setting"]]
+        assert point["effectiveness"] == {measure: round(value, 4) for measure, value in means.items()}
+        facts = read_facts(runs / point["run"])
+        assert facts.group == point["group"]
+        assert facts.bytes_per_document == point["bytes_per_document"]
+        assert facts.ms_per_query == point["times"]["batch 1, threads 1"]["median_ms"]
+        assert facts.encode_ms_per_query > 0
+        assert facts.documents == 300
+    assert sum(point["chosen"] for point in lists) == 1
+    assert f"--run lists={runs}/lists.nprobe-" in done.stdout
+    run_python(
+        "-m", "pyserini.search.faiss", "--encoder", "jpq", "--index", tiny / "index",
+        "--topics", tiny / "topics.tsv", "--hits", "100", "--batch-size", "64", "--output", tmp_path / "pyserini.txt",
+    )  # fmt: skip
+    ours, theirs = ([line.split() for line in path.open()] for path in (runs / "JPQ.txt", tmp_path / "pyserini.txt"))
+    assert [line[:4] for line in ours] == [line[:4] for line in theirs]
+    assert [float(line[4]) for line in ours] == pytest.approx([float(line[4]) for line in theirs], abs=1e-4)
 
 
 def test_left_out(monkeypatch):
     data = Data(1_000_000, 768, 96)
     queries = np.zeros((1, 768), np.float32)
-    monkeypatch.setattr(races.importlib.util, "find_spec", lambda name: None if name == "scann" else name)
-    entries = [Entry(name, SYSTEMS[name].title, name, data, queries) for name in ("scann", "flat")]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "scann" else name)
+    entries = [Entry(name, SYSTEMS[name].label(data), name, data, queries) for name in ("scann", "flat")]
     result = race(entries, Settings(memory_limit=1))
     assert result["points"] == []
-    assert result["left_out"]["ScaNN, 4 bits"] == "not installed (pip install scann)"
+    assert result["left_out"]["ScaNN, 192x4"] == "not installed (pip install scann)"
     assert "3 GB" in result["left_out"]["flat, float32"]
     report = as_markdown([{"collection": "random", "dimension": 768, "documents": 1, **result}], "command")
-    assert "left out: ScaNN, 4 bits: not installed" in report
+    assert "left out: ScaNN, 192x4: not installed" in report
 
 
 def test_bad_arguments(tmp_path):
     for options, message in (
         (("--systems", "faiss"), "--systems faiss is unknown"),
         (("--embeddings", "x"), "--topics is missing"),
+        (("--embeddings", "x", "--systems", "fastscan"), "--systems fastscan is a layout of our own"),
+        (("--qrels", "x", "--hits", "10"), "--hits 10: R@100 needs 100"),
     ):
         done = run_python("-m", "jpq_pyserini.eval.latency", "--output", tmp_path / "o", *options, check=False)
         assert done.returncode == 1
         assert message in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_queries_are_encoded_once(tiny, tmp_path, monkeypatch):
+    topics = {"q1": "ba ce di", "q2": "foba"}
+    first = encoded_queries(str(tiny / "encoder"), topics, tmp_path)
+    assert first.vectors.shape == (2, 32)
+    assert first.milliseconds > 0
+    monkeypatch.setattr(query_cache, "load_text_encoder", lambda name: pytest.fail("encoded again"))
+    again = encoded_queries(str(tiny / "encoder"), topics, tmp_path)
+    assert (again.vectors == first.vectors).all()
+    assert again.milliseconds == first.milliseconds
+    with pytest.raises(pytest.fail.Exception):
+        encoded_queries(str(tiny / "encoder"), {**topics, "q2": "other"}, tmp_path)
+
+
+def test_runs_are_in_the_order_of_trec_eval(tmp_path):
+    scores = np.array([[0.5, 0.50000001, 0.7, -1], [-3, -3, -4, -4]], np.float32)
+    hits = ranked(scores, np.array([[0, 2, 1, -1], [1, 0, 2, 3]]), ["a", "b", "c", "d"])
+    assert [list(found) for found in hits] == [["b", "c", "a"], ["b", "a", "d", "c"]]
+    write_run(tmp_path / "run.txt", ["q1", "q2"], hits, "tag")
+    assert (tmp_path / "run.txt").read_text().splitlines()[1:4] == [
+        "q1 Q0 c 2 0.500000 tag", "q1 Q0 a 3 0.500000 tag", "q2 Q0 b 1 -3.000000 tag",
+    ]  # fmt: skip
+    assert run_file_name("OPQ 48x8/2", "nprobe 4") == "OPQ-48x8-2.nprobe-4.txt"
+
+
+def test_one_setting_is_chosen():
+    def point(name, value, milliseconds):
+        times = {"batch 1, threads 1": {"median_ms": milliseconds}}
+        return {"name": name, "effectiveness": {"RR@10": value}, "times": times}
+
+    points = [point("a", 0.5, 1), point("a", 0.596, 2), point("a", 0.6, 4), point("b", 0.55, 3)]
+    choose(points, 0.01)
+    assert [each["chosen"] for each in points] == [False, True, False, True]
+    choose(points, 0.0)
+    assert [each["chosen"] for each in points] == [False, False, True, True]
+    choose(points, 0.01, as_fast_as="b")
+    assert [each["chosen"] for each in points] == [False, True, False, True]
+    choose(points, 0.01, as_fast_as="a")  # b is slower at its fastest: its only setting stays
+    assert [each["chosen"] for each in points] == [True, False, False, True]
+
+
+@pytest.mark.slow
+def test_bm25_finds_what_pyserini_finds(tiny, tmp_path):
+    texts, _ = tiny_corpus(300)
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "docs.jsonl").write_text(
+        "".join(json.dumps({"id": f"d{row}", "contents": text}) + "\n" for row, text in enumerate(texts))
+    )
+    run_python(
+        "-m", "pyserini.index.lucene", "--collection", "JsonCollection", "--input", tmp_path / "corpus",
+        "--index", tmp_path / "lucene", "--generator", "DefaultLuceneDocumentGenerator", "--threads", "1",
+    )  # fmt: skip
+    run_python(
+        "-m", "pyserini.search.lucene", "--index", tmp_path / "lucene", "--topics", tiny / "topics.tsv",
+        "--hits", "100", "--output", tmp_path / "pyserini.txt",
+    )  # fmt: skip
+    run_python(
+        "-m", "jpq_pyserini.eval.latency", "--embeddings", tiny / "flat", "--topics", tiny / "topics.tsv",
+        "--encoder", tiny / "encoder", "--lucene", tmp_path / "lucene", "--rounds", "1", "--queries-a-round", "1",
+        "--batch", "4", "--threads", "2", "--systems", "flat", "--output", tmp_path / "out",
+    )  # fmt: skip
+    found, wanted = (
+        {(qid, docid, score) for qid, _, docid, _, score, _ in map(str.split, path.open())}
+        for path in (tmp_path / "out" / "runs" / "bm25.txt", tmp_path / "pyserini.txt")
+    )
+    assert found == wanted
+    (run,) = json.loads((tmp_path / "out" / "latency.json").read_text())["runs"]
+    (point,) = (point for point in run["points"] if point["name"] == "bm25")
+    size = sum(file.stat().st_size for file in (tmp_path / "lucene").iterdir())
+    assert point["bytes_per_document"] == size / 300
+    assert point["encode_ms"] == 0
 
 
 def test_encoding(tiny, tmp_path):

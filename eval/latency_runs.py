@@ -1,0 +1,103 @@
+"""What a system found as a run: hits in trec_eval's order, a TREC file of them, its facts; which setting counts.
+
+A run file and a dictionary of hits made here say the same: scores with six decimals, as Pyserini writes them.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jpq_pyserini.eval.facts import Facts, write_facts
+
+from jpq_pyserini.exact import as_trec_eval_reads, best_first
+from jpq_pyserini.storage import new_file
+
+ONE_BY_ONE = "batch 1, threads 1"
+
+
+def ranked(scores: np.ndarray, rows: np.ndarray, docids: Sequence[str]) -> list[dict[str, float]]:
+    """Return what each query found, docid to score, best first, ties by docid descending.
+
+    Args:
+        scores: (Q, k), higher is better.
+        rows: (Q, k), -1 for none.
+        docids: external ids by row.
+    """
+    hits = []
+    for their_scores, their_rows in zip(scores, rows, strict=True):
+        found = their_rows >= 0
+        read, kept = as_trec_eval_reads(their_scores[found].astype(np.float64)), their_rows[found]
+        order = best_first(read, kept, docids, len(kept))
+        hits.append({docids[int(kept[at])]: float(read[at]) for at in order})
+    return hits
+
+
+def write_run(path: Path, qids: Sequence[str], hits: Sequence[dict[str, float]], tag: str) -> None:
+    """Write what :func:`ranked` returned as a TREC run."""
+    with new_file(path) as file:
+        for qid, found in zip(qids, hits, strict=True):
+            file.writelines(
+                f"{qid} Q0 {docid} {rank} {score:.6f} {tag}\n" for rank, (docid, score) in enumerate(found.items(), 1)
+            )
+
+
+def run_file_name(name: str, setting: str) -> str:
+    """Return the run's file name for a system and its setting: ``hnsw.efSearch-64.txt``.
+
+    >>> run_file_name("OPQ 48x8", "nprobe 4")
+    'OPQ-48x8.nprobe-4.txt'
+    """
+    plain = [re.sub(r"[^\w.+-]+", "-", part).strip("-") for part in (name, setting) if part]
+    return ".".join(plain) + ".txt"
+
+
+def write_point_facts(folder: Path, point: dict, hits: int, command: str, versions: dict[str, str]) -> None:
+    """Write the facts of a point of a race beside its run."""
+    facts = Facts(
+        title=f"{point['title']} {point['setting']}".strip(),
+        group=point["group"],
+        documents=point["documents"],
+        bytes_per_document=point["bytes_per_document"],
+        ms_per_query=point["times"][ONE_BY_ONE]["median_ms"],
+        encode_ms_per_query=point["encode_ms"],
+        threads=1,
+        hits=hits,
+        build_seconds=point["build_seconds"],
+        command=command,
+        versions=versions,
+    )
+    write_facts(folder / point["run"], facts)
+
+
+def choose(points: Sequence[dict], tolerance: float, as_fast_as: str | None = None) -> None:
+    """Set ``chosen`` on every point: True for the one setting of each system that a table of systems should show.
+
+    Args:
+        points: of a race; those with the same name are settings of one system.
+        tolerance: the fastest setting is chosen whose first measure is within this share of the system's best.
+        as_fast_as: name of a system: choose the most effective setting that is at least as fast as that system's
+            fastest, or the fastest when none is. So the paper's table 1 compares non-exhaustive systems.
+    """
+    settings = {}
+    for point in points:
+        settings.setdefault(point["name"], []).append(point)
+    limit = min((_milliseconds(point) for point in settings.get(as_fast_as, ())), default=None)
+    for of_system in settings.values():
+        best = max(map(_value, of_system))
+        if limit is None:
+            good = [point for point in of_system if _value(point) >= (1 - tolerance) * best]
+            chosen = min(good, key=_milliseconds)
+        else:
+            fast = [point for point in of_system if _milliseconds(point) <= limit]
+            chosen = max(fast, key=_value) if fast else min(of_system, key=_milliseconds)
+        for point in of_system:
+            point["chosen"] = point is chosen
+
+
+def _milliseconds(point: dict) -> float:
+    return point["times"][ONE_BY_ONE]["median_ms"]
+
+
+def _value(point: dict) -> float:
+    return next(iter(point["effectiveness"].values()), 0.0)
