@@ -10,7 +10,7 @@ import numpy as np
 from jpq_pyserini.eval.cross_encoder import load_cross_encoder, model_name, score_pairs
 from jpq_pyserini.eval.facts import Facts, facts_path, read_facts, write_facts
 from jpq_pyserini.eval.journal import Scored, ScoreJournal, fingerprint
-from jpq_pyserini.eval.race import summary
+from jpq_pyserini.eval.latency.race import summary
 from jpq_pyserini.eval.runs import Run, read_run
 from jpq_pyserini.eval.texts import corpus_texts, lucene_texts
 

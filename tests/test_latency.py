@@ -6,14 +6,14 @@ import json
 import numpy as np
 import pytest
 from conftest import run_python
-from jpq_pyserini.eval import query_cache
 from jpq_pyserini.eval.compare import compare
 from jpq_pyserini.eval.facts import read_facts
-from jpq_pyserini.eval.latency_report import as_markdown
-from jpq_pyserini.eval.latency_runs import choose, ranked, run_file_name, write_run
+from jpq_pyserini.eval.latency import queries as query_cache
+from jpq_pyserini.eval.latency.queries import encoded_queries
+from jpq_pyserini.eval.latency.race import Entry, Settings, race, summary
+from jpq_pyserini.eval.latency.report import as_markdown
+from jpq_pyserini.eval.latency.runs import choose, ranked, run_file_name, write_run
 from jpq_pyserini.eval.lists import measure
-from jpq_pyserini.eval.query_cache import encoded_queries
-from jpq_pyserini.eval.race import Entry, Settings, race, summary
 from jpq_pyserini.eval.systems import SYSTEMS, Data
 from tiny import tiny_corpus
 
@@ -66,7 +66,7 @@ def test_real_collection(tiny, tmp_path):
         "-m", "jpq_pyserini.eval.latency", "--embeddings", tiny / "flat", "--topics", tiny / "topics.tsv",
         "--qrels", tiny / "qrels.txt", "--index", f"JPQ={tiny / 'index'}", "--index", f"lists={tmp_path / 'lists'}",
         "--encoder", tiny / "encoder", "--rounds", "1", "--queries-a-round", "2", "--batch", "4", "--threads", "1",
-        "--systems", "flat", "--bytes", "4", "--output", tmp_path / "out",
+        "--systems", "flat", "--bytes", "4", "--against", "JPQ", "--output", tmp_path / "out",
     )  # fmt: skip
     (run,) = json.loads((tmp_path / "out" / "latency.json").read_text())["runs"]
     lists = [point for point in run["points"] if point["name"] == "lists"]
@@ -97,7 +97,14 @@ def test_real_collection(tiny, tmp_path):
         assert facts.encode_ms_per_query > 0
         assert facts.documents == 300
     assert sum(point["chosen"] for point in lists) == 1
-    assert f"--run lists={runs}/lists.nprobe-" in done.stdout
+    table = json.loads((tmp_path / "out" / "systems.json").read_text())
+    shown = {each["name"]: each["means"] for each in table["runs"]}
+    assert table["against"] == "JPQ"
+    assert {title: round(means["RR@10"], 4) for title, means in shown.items()} == {
+        point["title"]: point["effectiveness"]["RR@10"] for point in run["points"] if point["chosen"]
+    }
+    assert "paired t-test" in done.stdout
+    assert "<table" in (tmp_path / "out" / "systems.html").read_text()
     run_python(
         "-m", "pyserini.search.faiss", "--encoder", "jpq", "--index", tiny / "index",
         "--topics", tiny / "topics.tsv", "--hits", "100", "--batch-size", "64", "--output", tmp_path / "pyserini.txt",
@@ -126,6 +133,8 @@ def test_bad_arguments(tmp_path):
         (("--embeddings", "x"), "--topics is missing"),
         (("--embeddings", "x", "--systems", "fastscan"), "--systems fastscan is a layout of our own"),
         (("--qrels", "x", "--hits", "10"), "--hits 10: R@100 needs 100"),
+        (("--against", "flat"), "--against needs --qrels"),
+        (("--qrels", "x", "--systems", "flat", "--against", "JPQ"), "--against JPQ: no such system here"),
     ):
         done = run_python("-m", "jpq_pyserini.eval.latency", "--output", tmp_path / "o", *options, check=False)
         assert done.returncode == 1

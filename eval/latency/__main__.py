@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jpq_pyserini.eval.latency_report import as_json, as_markdown, draw, versions
-from jpq_pyserini.eval.latency_runs import choose, write_point_facts
-from jpq_pyserini.eval.query_cache import EncodedQueries, encoded_queries
-from jpq_pyserini.eval.race import Entry, Settings, race
+from jpq_pyserini.eval.latency.queries import EncodedQueries, encoded_queries
+from jpq_pyserini.eval.latency.race import Entry, Settings, race
+from jpq_pyserini.eval.latency.report import as_json, as_markdown, draw, versions
+from jpq_pyserini.eval.latency.runs import choose, write_comparison, write_point_facts
+from jpq_pyserini.eval.runs import named_paths
 from jpq_pyserini.eval.systems import SYSTEMS, Data
 
 from jpq_pyserini.cli import add_dataclass_arguments, dataclass_from_arguments, run_main
@@ -34,8 +35,9 @@ examples:
         --index JPQ=jpq48 --index fast=jpq96x4 --topics queries.test.tsv --qrels qrels.test.txt --output out
 
 All systems answer the same queries in turns, each in a process of its own. OUT gets latency.json, latency.md and plots;
-with a real collection also OUT/runs, a TREC run of each system and setting with its facts beside it, for
-python -m jpq_pyserini.eval.compare. Systems that are not installed are listed with what to install:
+with a real collection also OUT/runs, a TREC run of each system and setting with its facts beside it, and, with qrels,
+systems.html and systems.md: effectiveness with significance marks, size and speed of all systems in one table, as
+python -m jpq_pyserini.eval.compare makes it. Systems that are not installed are listed with what to install:
 pip install 'jpq_pyserini[baselines]' brings most.
 """
 
@@ -45,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(argv)
     settings = dataclass_from_arguments(Settings, args)
     names = _names(args)
+    _check_against(args, names)
     if args.qrels and settings.hits < 100:
         raise JPQError(f"--hits {settings.hits}: R@100 needs 100 at least")
     output = Path(args.output)
@@ -84,15 +87,30 @@ def _names(args) -> list[str]:
     return names
 
 
+def _check_against(args, names: Sequence[str]) -> None:
+    """Raise :class:`JPQError` now, rather than after the race, if there will be nothing to test against."""
+    if args.against is None:
+        return
+    if not args.qrels:
+        raise JPQError("--against needs --qrels: without judgements nothing is tested")
+    there = [
+        *names,
+        *(argument.partition("=")[0] if "=" in argument else Path(argument).name for argument in args.index),
+    ]
+    if args.against not in there:
+        raise JPQError(f"--against {args.against}: no such system here, there are {', '.join(there)}")
+
+
 def _tell_of_runs(points: list[dict], args, settings: Settings, command: str) -> None:
-    """Write the facts of the runs, and say how the chosen ones are compared."""
+    """Write the facts of the runs and, with judgements, one table of the chosen ones; say what is where."""
     folder = Path(args.output) / "runs"
     for point in points:
         write_point_facts(folder, point, settings.hits, command, versions())
     print(f"wrote {len(points)} runs with their facts in {folder}")
     if args.qrels:
-        runs = [f"--run {shlex.quote(point['title'])}={folder / point['run']}" for point in points if point["chosen"]]
-        print("compare them:", f"python -m jpq_pyserini.eval.compare --qrels {args.qrels}", *runs, sep=" \\\n  ")
+        text, written = write_comparison(points, args, settings.hits, _note)
+        sys.stdout.write(text)
+        print("wrote", ", ".join(map(str, written)))
 
 
 def _synthetic(count: int, args, settings: Settings, names: Sequence[str], scratch: Path) -> dict:
@@ -120,6 +138,7 @@ def _synthetic(count: int, args, settings: Settings, names: Sequence[str], scrat
 
 def _real(args, settings: Settings, names: Sequence[str], scratch: Path) -> dict:
     """Race over a flat folder and index directories made from it."""
+    from jpq_pyserini.index import IndexRecord
     from jpq_pyserini.topics import read_qrels, read_topics
 
     if not args.topics:
@@ -127,7 +146,7 @@ def _real(args, settings: Settings, names: Sequence[str], scratch: Path) -> dict
     flat = FlatFolder.open(args.embeddings)
     qrels = read_qrels(args.qrels) if args.qrels else None
     topics = {qid: text for qid, text in read_topics(args.topics).items() if qrels is None or qid in qrels}
-    indexes = _named_directories(args.index)
+    indexes = {name: (path, IndexRecord.read(path)) for name, path in _named(args.index).items()}
     count, dimension = flat.embeddings.shape
     cache = args.cache or Path(args.output) / "queries"
     vectors = str(scratch / "vectors.npy")
@@ -169,17 +188,9 @@ def _queries(encoder: str, topics: dict[str, str], dimension: int, cache) -> Enc
     return encoded
 
 
-def _named_directories(arguments: Sequence[str]) -> dict:
-    from jpq_pyserini.index import IndexRecord
-
-    named = {}
-    for argument in arguments:
-        name, equals, path = argument.partition("=")
-        name, path = (name, path) if equals else (Path(argument).name, argument)
-        if name in named:
-            raise JPQError(f"two indexes are called {name!r}: name them with --index NAME=DIR")
-        named[name] = (Path(path), IndexRecord.read(path))
-    return named
+def _named(arguments: Sequence[str]) -> dict[str, Path]:
+    """Return name to path of ``--index`` words."""
+    return {name: Path(path) for name, path in named_paths(arguments, "--index", "DIR").items()}
 
 
 def _document_encoder(indexes: dict) -> str:
@@ -217,6 +228,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of a system's settings the main table shows the fastest that loses at most this share (default: 0.01)",
     )
     add("--as-fast-as", metavar="NAME", help="or the best that is as fast as this system or index")
+    add("--against", metavar="NAME", help="real: test the others against this system or index: paired t-test")
     add_dataclass_arguments(parser, Settings)
     return parser
 

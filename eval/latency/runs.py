@@ -1,4 +1,4 @@
-"""What a system found as a run: hits in trec_eval's order, a TREC file of them, its facts; which setting counts.
+"""What a system found as a run: hits in trec_eval's order, a TREC file of them, its facts; the runs in one table.
 
 A run file and a dictionary of hits made here say the same: scores with six decimals, as Pyserini writes them.
 """
@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jpq_pyserini.eval.compare import compare
 from jpq_pyserini.eval.facts import Facts, write_facts
+from jpq_pyserini.eval.report import FORMS
 
 from jpq_pyserini.exact import as_trec_eval_reads, best_first
 from jpq_pyserini.storage import new_file
+from jpq_pyserini.topics import read_qrels, read_topics
 
 ONE_BY_ONE = "batch 1, threads 1"
 
@@ -68,6 +71,33 @@ def write_point_facts(folder: Path, point: dict, hits: int, command: str, versio
         versions=versions,
     )
     write_facts(folder / point["run"], facts)
+
+
+def write_comparison(points: Sequence[dict], args, hits: int, note) -> tuple[str, list[Path]]:
+    """Compare the chosen points by ``eval.compare``, on the judged queries among the topics.
+
+    Args:
+        points: of a race, their runs and facts in OUT/runs.
+        args: ``topics``, ``qrels``, ``against`` (name of a system or index, or None) and ``output`` are used.
+        hits: depth of the runs.
+        note: called with a line about what is odd.
+
+    Returns:
+        The table as text, and what was written: OUT/systems.html, systems.md and systems.json.
+    """
+    chosen, folder = [point for point in points if point["chosen"]], Path(args.output)
+    runs = {point["title"]: folder / "runs" / point["run"] for point in chosen}
+    against = next((point["title"] for point in chosen if point["name"] == args.against), None)
+    topics = read_topics(args.topics)
+    qrels = {qid: judged for qid, judged in read_qrels(args.qrels).items() if qid in topics}
+    measures = ["RR@10", "nDCG@10", *(f"R@{depth}" for depth in (100, 1000) if depth <= hits)]
+    comparison = compare(runs, qrels, measures, against=against, topics=topics, with_hits=True, note=note)
+    written = []
+    for form, ending in (("html", "html"), ("markdown", "md"), ("json", "json")):
+        written.append(folder / f"systems.{ending}")
+        with new_file(written[-1]) as file:
+            file.write(FORMS[form][0](comparison, qrels=args.qrels, topics=args.topics))
+    return FORMS["text"][0](comparison), written
 
 
 def choose(points: Sequence[dict], tolerance: float, as_fast_as: str | None = None) -> None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jpq_pyserini.eval.latency_runs import ranked, run_file_name, write_run
+from jpq_pyserini.eval.latency.runs import ranked, run_file_name, write_run
+from jpq_pyserini.eval.latency.workers import Worker
 from jpq_pyserini.eval.measures import evaluate, mean
 from jpq_pyserini.eval.systems import SYSTEMS, Data
-from jpq_pyserini.eval.workers import Worker
 
 from jpq_pyserini.errors import JPQError
 
