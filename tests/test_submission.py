@@ -6,8 +6,8 @@ import sys
 
 import pytest
 from conftest import run_python
-from jpq_pyserini.eval import submission
 from jpq_pyserini.eval.runs import read_run
+from jpq_pyserini.eval.submission import __main__ as submission
 
 from jpq_pyserini.errors import JPQError
 

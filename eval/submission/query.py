@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-from jpq_pyserini.eval.submission_file import Row
-from jpq_pyserini.eval.submission_findings import Findings, shown
+from jpq_pyserini.eval.submission.file import Row
+from jpq_pyserini.eval.submission.findings import Findings, shown
 
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.names import DOCID
