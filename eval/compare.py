@@ -67,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             continue
         with new_file(path) as file:
             file.write(text)
+    if written := [path for path in (*forms, args.per_query) if path is not None]:
+        print(f"wrote {', '.join(written)}", file=sys.stderr)  # stdout may hold a table
 
 
 def compare(

@@ -139,9 +139,10 @@ def test_a_journal_without_a_query_is_no_obstacle(tmp_path):
     again = ScoreJournal(tmp_path / "j", {"depth": 1}, resume=True)
     assert again.done == {"q": Scored({"d": 0.5}, 0.1)}
     again.close()
-    (tmp_path / "j").write_text('{"depth": 1}\n{}\n')
-    with pytest.raises(JPQError, match="is damaged"):
-        ScoreJournal(tmp_path / "j", {"depth": 1}, resume=True)
+    for damaged in ('{"depth": 1}\n{}\n', '[]\n["q", {}, 0.1]\n'):
+        (tmp_path / "j").write_text(damaged)
+        with pytest.raises(JPQError, match="is damaged"):
+            ScoreJournal(tmp_path / "j", {"depth": 1}, resume=True)
 
 
 def test_only_the_needed_texts_are_read(files):
