@@ -13,7 +13,7 @@ from jpq_pyserini.eval.report.gains import hits_of
 from jpq_pyserini.eval.runs import ends_abruptly, named_paths, read_run, run_name
 from jpq_pyserini.eval.significance import CORRECTIONS
 
-from jpq_pyserini.cli import run_main
+from jpq_pyserini.cli import note, run_main
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.storage import new_file
 from jpq_pyserini.topics import read_qrels, read_topics
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         topics=read_topics(args.topics) if args.topics is not None else {},
         gains=gains,
         with_hits=bool(gains) or "html" in forms.values(),
-        note=_note,
+        note=note,
     )
     if args.per_query is not None:
         with new_file(args.per_query) as file:
@@ -67,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             continue
         with new_file(path) as file:
             file.write(text)
+    if written := [path for path in (*forms, args.per_query) if path is not None]:
+        print(f"wrote {', '.join(written)}", file=sys.stderr)  # stdout may hold a table
 
 
 def compare(
@@ -198,10 +200,6 @@ def _forms(outputs: Sequence[str], form: str | None) -> dict[str | None, str]:
     if not outputs:
         return {None: form or "text"}
     return {path: form or by_ending.get(Path(path).suffix.lower(), "text") for path in outputs}
-
-
-def _note(line: str) -> None:
-    print(f"note: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from jpq_pyserini.eval.msmarco import OFFICIAL, official_reciprocal_rank
 
-from jpq_pyserini.errors import JPQError
+from jpq_pyserini.errors import JPQError, reason_of
 
 DEFAULT_MEASURES = ("RR@10", "nDCG@10", "R@100", "R@1000")
 
@@ -82,7 +83,7 @@ def parse_measure(name: str) -> Measure:
     try:  # what a measure cannot do, it says on two documents as well as after minutes
         _values([parsed], {"1": {"a": 1, "b": 0}}, {"1": {"a": 2.0, "b": 1.0}})
     except Exception as error:  # each provider has exceptions of its own
-        raise JPQError(f"measure {name!r} cannot be computed: {_one_line(error)}") from None
+        raise JPQError(f"measure {name!r} cannot be computed: {reason_of(error)}") from None
     return parsed
 
 
@@ -122,7 +123,7 @@ def evaluate(
         try:
             of_part = _values(computed, relevances, scores)
         except Exception as error:  # each provider has exceptions of its own
-            raise JPQError(f"{', '.join(measures)} cannot be computed: {_one_line(error)}") from error
+            raise JPQError(f"{', '.join(measures)} cannot be computed: {reason_of(error)}") from error
         for name, of_queries in of_part.items():
             values[name].update(of_queries)
     for measure in parsed:
@@ -154,8 +155,15 @@ def shown(name: str, value: float) -> str:
 
 
 def trec_order(scores: Mapping[str, float]) -> list[str]:
-    """Return the docids as trec_eval ranks them: by descending score, then by descending bytes of the docid."""
-    return sorted(scores, key=lambda docid: (scores[docid], docid.encode()), reverse=True)
+    """Return the docids as trec_eval ranks them: by score in single precision, then bytes, both descending.
+
+    >>> trec_order({"a": 1.0 + 1e-12, "b": 1.0, "c": 2.0})
+    ['c', 'b', 'a']
+    """
+    with np.errstate(over="ignore"):
+        single = np.fromiter(scores.values(), np.float64, len(scores)).astype(np.float32).tolist()
+    ordered = sorted(zip(single, (docid.encode() for docid in scores), scores, strict=True), reverse=True)
+    return [docid for *_, docid in ordered]
 
 
 def _parsed(name: str):
@@ -172,7 +180,7 @@ def _parsed(name: str):
     except (NameError, SyntaxError):
         pass
     except Exception as error:  # a wrong parameter can raise anything
-        reason = f"{_one_line(error)}; "
+        reason = f"{reason_of(error)}; "
     try:
         named = ir_measures.parse_trec_measure(name)
     except ValueError:
@@ -251,7 +259,3 @@ def _renamed(relevances, scores):
 def _cut_reciprocal_rank(value: float, cutoff: int) -> float:
     """Return the reciprocal rank among the first ``cutoff``: what trec_eval -M cutoff computes, from the full one."""
     return value if value * cutoff > 1 - 1e-9 else 0.0
-
-
-def _one_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

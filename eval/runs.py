@@ -1,18 +1,15 @@
 """Run files in memory: TREC (``qid Q0 docid rank score tag``) and MS MARCO (``qid docid rank``), .gz too."""
 
-import contextlib
 import gzip
 import math
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.storage import new_file
 from jpq_pyserini.topics import columns_of, text_lines
 
 _TREC = ("qid", "q0", "docid", "rank", "score", "tag")
@@ -156,25 +153,6 @@ def named_paths(
             )
         named[name] = path
     return named
-
-
-def run_lines(qid: str, hits: Iterable[tuple[str, float]], tag: str) -> Iterator[str]:
-    """Yield TREC lines of (docid, score) pairs, best first; nine digits tell all single-precision scores apart."""
-    for rank, (docid, score) in enumerate(hits, 1):
-        yield f"{qid} Q0 {docid} {rank} {score:.9g} {tag}\n"
-
-
-@contextlib.contextmanager
-def new_run_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """Yield a binary file that takes the place of ``path`` when the block ends well, gzipped if named .gz."""
-    with new_file(path, "wb") as raw:
-        if not os.fspath(path).endswith(".gz"):
-            yield raw
-            return
-        with gzip.GzipFile(
-            "", "wb", 6, raw, mtime=0
-        ) as packed:  # neither name nor time: the same lines, the same bytes
-            yield packed
 
 
 def ends_abruptly(path: str | os.PathLike) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from jpq_pyserini.errors import JPQError
+from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.names import ENCODER_MARKER
 
 TORCH, ONNX, ONNX_INT8, OPENVINO = BACKENDS = ("torch", "onnx", "onnx-int8", "openvino")
@@ -149,8 +149,7 @@ def _openvino(path: Path) -> tuple[list[str], Callable[[dict], np.ndarray]]:
 
 
 def _unreadable(path: Path, error: Exception) -> JPQError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return JPQError(f"{path} cannot be loaded ({reason}): export it again")
+    return JPQError(f"{path} cannot be loaded ({reason_of(error)}): export it again")
 
 
 def _export(model, target: Path, int8: bool) -> None:

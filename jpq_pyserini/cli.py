@@ -1,10 +1,12 @@
-"""What every command line of the package shares: how it ends, and flags made from a dataclass."""
+"""What every command line of the package shares: how it ends and speaks, and flags made from a dataclass."""
 
 import argparse
 import dataclasses
 import errno
+import shlex
 import sys
 import typing
+from collections.abc import Sequence
 
 from jpq_pyserini.errors import JPQError
 
@@ -27,6 +29,16 @@ def run_main(main) -> typing.NoReturn:
         print(f"stopped{': ' + str(interrupt) if str(interrupt) else ''}", file=sys.stderr)
         sys.exit(130)
     sys.exit(status or 0)
+
+
+def note(line: str) -> None:
+    """Tell on stderr what the user should know and need not mend."""
+    print(f"note: {line}", file=sys.stderr)
+
+
+def command_line(module: str, argv: Sequence[str] | None = None) -> str:
+    """Return how ``python -m module`` was called, to be kept with its results; ``argv`` is what ``main`` was given."""
+    return shlex.join(["python", "-m", module, *map(str, sys.argv[1:] if argv is None else argv)])
 
 
 def add_dataclass_arguments(parser: argparse.ArgumentParser, config: type) -> None:

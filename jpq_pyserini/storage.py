@@ -62,8 +62,14 @@ def new_directory(target: str | os.PathLike, replace: bool = False) -> Iterator[
 
 @contextlib.contextmanager
 def new_file(target: str | os.PathLike, mode: str = "w") -> Iterator:
-    """Yield a file opened beside ``target`` that replaces ``target`` in one rename when the block ends well."""
+    """Yield a file opened beside ``target`` that replaces ``target`` in one rename when the block ends well.
+
+    Raises:
+        JPQError: ``target`` is a directory.
+    """
     target = Path(target)
+    if target.is_dir():
+        raise JPQError(f"{target} is a folder: name a file to write")
     target.parent.mkdir(parents=True, exist_ok=True)
     encoding = None if "b" in mode else "utf-8"
     handle, beside = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jpq_pyserini.errors import JPQError
+from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.names import ENCODER_MARKER
 
 if TYPE_CHECKING:
@@ -61,9 +61,8 @@ def load_text_encoder(
     except JPQError:
         raise
     except Exception as error:  # each library below has its own exception types
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise JPQError(
-            f"cannot load the text encoder {name_or_path!r} ({first_line}): "
+            f"cannot load the text encoder {name_or_path!r} ({reason_of(error)}): "
             "name a model folder, or a model of the Hugging Face hub that is in its cache or can be reached"
         ) from error
 

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from jpq_pyserini.errors import JPQError
+from jpq_pyserini.errors import JPQError, reason_of
 
 _PLAIN_TOPICS = (".tsv", ".tsv.gz", ".txt", ".txt.gz")
 _FILE_NAME = re.compile(r"[/\\]|\.(tsv|txt|jsonl?|trec|csv|gz)$")
@@ -259,13 +259,12 @@ def _as_jpq_error(source: str, kind: str) -> Iterator[None]:
     except (JPQError, ImportError):
         raise
     except Exception as error:  # Java's and Pyserini's have no common type
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         hint = ""
         if os.path.exists(source) and "beir" in source:
             hint = " (it takes any path with 'beir' in it for TSV)"
         elif source.endswith(".jsonl"):
             hint = ' (it wants lines like {"id": "1", "title": "query text"})'
-        raise JPQError(f"Pyserini cannot read the {kind} {source}{hint}: {reason}") from error
+        raise JPQError(f"Pyserini cannot read the {kind} {source}{hint}: {reason_of(error)}") from error
 
 
 def _short(line: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jpq_pyserini.errors import JPQError
+from jpq_pyserini.errors import JPQError, reason_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -162,7 +162,7 @@ def old_tokenizer(name_or_path: str | Path) -> "PreTrainedTokenizerFast":
     try:
         backend = Tokenizer(models.BPE.from_file(*_vocabulary_files(str(name_or_path))))
     except Exception as error:  # a dozen kinds of errors below, of the hub and of the files
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         raise JPQError(f"cannot load the tokenizer {str(name_or_path)!r} ({reason}): {remedy}") from error
     start, end = backend.token_to_id("<s>"), backend.token_to_id("</s>")
     if None in (start, end):

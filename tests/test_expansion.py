@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from conftest import run_python
-from jpq_pyserini.eval import expansion
-from jpq_pyserini.eval.predicted_queries import with_queries
+from jpq_pyserini.eval.expansion import __main__ as expansion
+from jpq_pyserini.eval.expansion.predicted_queries import with_queries
+from jpq_pyserini.eval.expansion.term_weights import AGGREGATES, frequencies, weighted_documents, word_weights
 from jpq_pyserini.eval.runs import read_run
-from jpq_pyserini.eval.term_weights import AGGREGATES, frequencies, weighted_documents, word_weights
 
 from jpq_pyserini.errors import JPQError
 

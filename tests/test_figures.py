@@ -190,6 +190,7 @@ def test_what_lacks_is_told(runs, figure, options, message):
     ("text", "message"),
     [
         ("{", "not JSON"),
+        ("\udcff", "not JSON"),
         ("{}", "must be a list of points"),
         ('[{"title": "x", "source": "y"}]', "point 1 has no 'values'"),
         ('[{"title": "x", "values": {"RR@10": 0.1}}]', "point 1 has no 'source'"),
@@ -199,7 +200,7 @@ def test_what_lacks_is_told(runs, figure, options, message):
     ],
 )
 def test_bad_published_points_are_told(tmp_path, text, message):
-    (tmp_path / "p.json").write_text(text)
+    (tmp_path / "p.json").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(JPQError, match=message):
         main(["size", "--published", str(tmp_path / "p.json"), "--output", str(tmp_path / "out")])
 

@@ -7,10 +7,11 @@ import random
 import numpy as np
 import pytest
 from conftest import run_python
-from jpq_pyserini.eval import fusion
-from jpq_pyserini.eval.fusing import FusedRun, Fusion, balanced_weights, normalised
-from jpq_pyserini.eval.fusion_tuning import simplex, tune
+from jpq_pyserini.eval.fusion import __main__ as fusion
+from jpq_pyserini.eval.fusion.fusing import FusedRun, Fusion, balanced_weights, normalised
+from jpq_pyserini.eval.fusion.tuning import simplex, tune
 from jpq_pyserini.eval.measures import evaluate, mean
+from jpq_pyserini.eval.run_writing import write_run
 from jpq_pyserini.eval.runs import read_run
 
 from jpq_pyserini.errors import JPQError
@@ -117,7 +118,7 @@ def test_ties_go_as_in_trec_eval_and_the_order_of_the_hits_does_not_matter(tmp_p
     for order in itertools.permutations(hits.items()):
         fused = FusedRun([{"q": dict(order)}, {"q": dict(order)}], Fusion("interpolation", "none"))
         assert list(fused["q"]) == ["é", "b", "a", "B"]  # 1e-9 is nothing in single precision
-    fusion.write_run(fused, str(tmp_path / "run.txt"), "t")
+    write_run(tmp_path / "run.txt", fused.items(), "t")
     qrels = {"q": {"a": 1}}
     assert (
         evaluate(read_run(tmp_path / "run.txt"), qrels, ["RR"])

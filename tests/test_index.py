@@ -81,6 +81,8 @@ def test_existing_output_is_never_touched(tmp_path):
         file.write(str(1 // 0))
     assert (tmp_path / "file").read_text() == "keep"
     (tmp_path / "empty").mkdir()
+    with pytest.raises(JPQError, match="empty is a folder: name a file"), new_file(tmp_path / "empty"):
+        pass
     assert make_index().save(tmp_path / "empty").is_dir()
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from conftest import run_python
-from jpq_pyserini.eval.rerank import in_order
+from jpq_pyserini.eval.measures import trec_order
 from jpq_pyserini.eval.runs import read_run
 from tiny import tiny_corpus, tiny_index
 
@@ -32,7 +32,7 @@ def test_max_passage_gives_each_document_its_best_passage(tiny, tmp_path):
         by_passage[rows[i]] = scores[i]
         best = by_passage.reshape(-1, PASSAGES).max(axis=1)  # (100,): of D0 to D99
         hits = run[f"q{i}"]
-        found = [int(docid[1:]) for docid in in_order(hits)]
+        found = [int(docid[1:]) for docid in trec_order(hits)]
         assert len(set(found)) == len(hits) == 20
         np.testing.assert_allclose([hits[f"D{document}"] for document in found], best[found], atol=1e-3)
         np.testing.assert_allclose(best[found], np.sort(best)[::-1][:20], atol=1e-3)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jpq_pyserini.eval.measures import aggregate, evaluate, mean, parse_measure, shown
+from jpq_pyserini.eval.measures import aggregate, evaluate, mean, parse_measure, shown, trec_order
 from jpq_pyserini.eval.runs import read_run
 
 from jpq_pyserini.errors import JPQError
@@ -265,3 +265,10 @@ def test_official_mrr_needs_ranks(tmp_path):
     (tmp_path / "run.txt").write_text("q Q0 d 0 2 t\nq Q0 e 1 1 t\n")
     with pytest.raises(JPQError, match="the rank of document 'd' for query 'q' is no positive integer"):
         evaluate(read_run(tmp_path / "run.txt"), {"q": {"d": 1}}, ["MSMARCO-MRR@10"])
+
+
+def test_scores_that_are_equal_in_single_precision_are_ties_everywhere():
+    run, qrels = {"q": {"a": 1 + 1e-12, "b": 1.0, "c": 1e300, "d": 1e200}}, {"q": {"a": 1}}
+    assert trec_order(run["q"]) == ["d", "c", "b", "a"]
+    assert evaluate(run, qrels, ["RR"])["RR"]["q"] == 1 / 4  # trec_eval's own
+    assert evaluate(run, qrels, ["Judged@3"])["Judged@3"]["q"] == 0  # another provider's

@@ -221,11 +221,11 @@ def test_dry_run_shows_commands_and_makes_nothing(tmp_path):
     ("arguments", "message"),
     [
         ((), "name an experiment: --list shows"),
-        (("sqad",), "no experiment 'sqad': .*did you mean squad?"),
+        (("sqad",), "no experiment 'sqad': .*did you mean 'squad'"),
         (("TINY",), "tiny needs $collection (folder with flat, topics.tsv and qrels.txt): give --collection …"),
         (("TINY", "--collection", "x"), "tiny needs $encoder: give --encoder …"),
         (("TINY", "--collection", "x", "--encoder", "y"), "/x/qrels.txt, which is missing: mend --collection …"),
-        (("TINY", "--set", "hit=3"), "tiny has no variable 'hit': there are .*did you mean hits?"),
+        (("TINY", "--set", "hit=3"), "tiny has no variable 'hit': there are .*did you mean 'hits'"),
         (("TINY", "--set", "hits"), "--set hits: write NAME=VALUE"),
         (("TINY", "--dry-run", "--condition", "jpq*"), "tiny: no condition 'jpq*': there are opq, top-2, top-5"),
         (("TINY", "--dry-run", "--threads", "0"), "--threads 0: must be at least 1"),

@@ -6,13 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import run_python
-from jpq_pyserini.eval import rerank
-from jpq_pyserini.eval.cross_encoder import load_cross_encoder, score_pairs
 from jpq_pyserini.eval.facts import read_facts
-from jpq_pyserini.eval.journal import Scored, ScoreJournal
-from jpq_pyserini.eval.measures import evaluate
+from jpq_pyserini.eval.measures import evaluate, trec_order
+from jpq_pyserini.eval.rerank import __main__ as rerank
+from jpq_pyserini.eval.rerank.cross_encoder import load_cross_encoder, score_pairs
+from jpq_pyserini.eval.rerank.journal import Scored, ScoreJournal
+from jpq_pyserini.eval.rerank.ranking import reranked
+from jpq_pyserini.eval.rerank.texts import corpus_texts
 from jpq_pyserini.eval.runs import read_run
-from jpq_pyserini.eval.texts import corpus_texts
 from tiny import tiny_corpus, tiny_cross_encoder
 
 from jpq_pyserini.errors import JPQError
@@ -63,7 +64,7 @@ def test_the_top_is_ordered_by_predict_and_the_rest_stays(files, tmp_path, capsy
         expected = predicted(files, qid, docids[:5])
         assert ranks[qid][:5] == sorted(expected, key=expected.get, reverse=True)
         assert ranks[qid][5:] == docids[5:]
-        assert rerank.in_order(scores[qid]) == ranks[qid]
+        assert trec_order(scores[qid]) == ranks[qid]
         logits = np.array([scores[qid][docid] for docid in docids[:5]])
         np.testing.assert_allclose(1 / (1 + np.exp(-logits)), [expected[docid] for docid in docids[:5]], atol=1e-6)
         for at in (0, 4, 5, 11):  # trec_eval sees each document at the rank the file says
@@ -89,12 +90,12 @@ def test_two_labels_order_as_their_softmax(files, tmp_path):
 
 
 def test_equal_scores_are_ordered_as_trec_eval_does():
-    ranking = rerank.reranked(["x", "b", "a", "c", "y"], {"b": 0.1, "a": 0.1 + 1e-12, "c": 0.1})
+    ranking = reranked(["x", "b", "a", "c", "y"], {"b": 0.1, "a": 0.1 + 1e-12, "c": 0.1})
     assert list(ranking) == ["c", "b", "a", "x", "y"]
     assert len({np.float32(score) for score in ranking.values()}) == 3
-    assert rerank.in_order(ranking) == list(ranking)
-    huge = rerank.reranked([f"d{i}" for i in range(1000)], {"d3": -3e9})
-    assert rerank.in_order(huge) == list(huge)
+    assert trec_order(ranking) == list(ranking)
+    huge = reranked([f"d{i}" for i in range(1000)], {"d3": -3e9})
+    assert trec_order(huge) == list(huge)
     assert list(huge)[:3] == ["d3", "d0", "d1"]
 
 
@@ -138,9 +139,10 @@ def test_a_journal_without_a_query_is_no_obstacle(tmp_path):
     again = ScoreJournal(tmp_path / "j", {"depth": 1}, resume=True)
     assert again.done == {"q": Scored({"d": 0.5}, 0.1)}
     again.close()
-    (tmp_path / "j").write_text('{"depth": 1}\n{}\n')
-    with pytest.raises(JPQError, match="is damaged"):
-        ScoreJournal(tmp_path / "j", {"depth": 1}, resume=True)
+    for damaged in ('{"depth": 1}\n{}\n', '[]\n["q", {}, 0.1]\n'):
+        (tmp_path / "j").write_text(damaged)
+        with pytest.raises(JPQError, match="is damaged"):
+            ScoreJournal(tmp_path / "j", {"depth": 1}, resume=True)
 
 
 def test_only_the_needed_texts_are_read(files):

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 from conftest import run_python
-from jpq_pyserini.eval import submission
 from jpq_pyserini.eval.runs import read_run
+from jpq_pyserini.eval.submission import __main__ as submission
 
 from jpq_pyserini.errors import JPQError
 
@@ -241,10 +241,12 @@ def test_gzipped_runs_in_and_out(submit):
         (["--depth", "0"], "give a positive number"),
         (["--corpus-docids", "{}"], "docid is missing"),
         (["--corpus-docids", "{}/topics.tsv"], "is no docid"),
+        (["--corpus-docids", "{}/cut.gz"], "cut.gz: damaged gzip file"),
         (["--output", "{}/run.txt"], "is the run itself"),
     ],
 )
 def test_bad_options(submit, words, message):
+    (submit.folder / "cut.gz").write_bytes(gzip.compress(b"d1\nd2\n" * 99)[:-9])
     assert message in submit(GOOD, *(word.format(submit.folder) for word in words))[3]
     assert (submit.folder / "run.txt").read_text() == GOOD
 

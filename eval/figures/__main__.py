@@ -1,8 +1,6 @@
 """``python -m jpq_pyserini.eval.figures FIGURE``: the figures of the paper, from runs and indexes at hand."""
 
 import json
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from jpq_pyserini.eval.figures.arguments import parser
 from jpq_pyserini.eval.measures import parse_measure
 from jpq_pyserini.eval.runs import named_paths
 
-from jpq_pyserini.cli import run_main
+from jpq_pyserini.cli import command_line, note, run_main
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.storage import new_file
 from jpq_pyserini.topics import TrainingQuery, read_qrels, read_topics, training_pairs
@@ -30,7 +28,7 @@ _MORE_FACTS = {"total": "documents", "with_encoding": "encode_ms_per_query"}
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, draw, write, say where."""
     args = parser().parse_args(argv)
-    command = shlex.join(["python", "-m", "jpq_pyserini.eval.figures", *(sys.argv[1:] if argv is None else argv)])
+    command = command_line("jpq_pyserini.eval.figures", argv)
     with style.in_print():
         figure, drawn = {"ablation": _ablation, "negatives": _negatives}.get(args.figure, _tradeoff)(args)
         output = Path(args.output)
@@ -59,7 +57,7 @@ def _tradeoff(args):
     for point in [*own, *published]:
         scale.of(point)  # a fact that is missing is told before the minutes that scoring may take
     qrels = read_qrels(args.qrels) if runs else {}
-    found = [*points.scored(own, qrels, measures, _note), *published]
+    found = [*points.scored(own, qrels, measures, note), *published]
     figure, drawn = tradeoff.draw(found, measures, scale, width=args.width or style.COLUMN_CM)
     return figure, {"queries": len(qrels), "x": scale.label, "points": drawn}
 
@@ -71,7 +69,7 @@ def _complete(published: list[points.Point], args) -> list[points.Point]:
     complete = [point for point in published if all(getattr(point.facts, fact) is not None for fact in needed)]
     left_out = [point.title for point in published if point not in complete]
     if left_out:
-        _note(f"{len(left_out)} published points have no {' and '.join(needed)}, left out: {', '.join(left_out)}")
+        note(f"{len(left_out)} published points have no {' and '.join(needed)}, left out: {', '.join(left_out)}")
     if published and not complete:
         raise JPQError(f"--published {args.published[0]}: no point has {' and '.join(needed)}, which this figure draws")
     return complete
@@ -88,7 +86,7 @@ def _ablation(args):
             raise JPQError("--qrels is missing: give the judgements of the runs' queries")
         runs = named_paths(args.run)
         ablation.strategies({name: {} for name in runs})  # before the minutes that scoring may take
-        means = compare(runs, read_qrels(args.qrels), measures, note=_note).means()
+        means = compare(runs, read_qrels(args.qrels), measures, note=note).means()
     figure, drawn = ablation.draw(means, measures, width=args.width or style.COLUMN_CM)
     return figure, {"points": drawn}
 
@@ -143,10 +141,6 @@ def _measures(args) -> list[str]:
     for name in args.measures:
         parse_measure(name)
     return list(dict.fromkeys(args.measures))
-
-
-def _note(line: str) -> None:
-    print(f"note: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

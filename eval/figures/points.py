@@ -132,15 +132,17 @@ def of_publications(name_or_path: str | os.PathLike, measures: Sequence[str]) ->
 
 
 def _records(path: Path) -> list[dict]:
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         if path.suffix in (".yaml", ".yml"):
             import yaml
 
             records = yaml.safe_load(text)
         else:
             records = json.loads(text)
-    except Exception as error:  # yaml's and json's own
+    except OSError:
+        raise
+    except Exception as error:  # yaml's and json's own, and what is not UTF-8
         raise JPQError(f"{path}: not {path.suffix.lstrip('.').upper()} ({' '.join(str(error).split())})") from None
     if not isinstance(records, list) or not records or not all(isinstance(each, dict) for each in records):
         raise JPQError(f"{path}: it must be a list of points: {_POINT_FORM}")

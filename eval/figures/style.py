@@ -43,6 +43,7 @@ _SETTINGS = {
     "legend.handlelength": 2.6,
     "grid.color": "0.88",
     "grid.linewidth": 0.5,
+    "text.parse_math": False,  # names of runs and measures are no formulas
     "svg.fonttype": "path",  # the same letters on every machine and in every print; the words stand beside as comments
     "svg.hashsalt": "jpq_pyserini",  # the same figure gives the same bytes
 }

@@ -1,122 +1,95 @@
-"""The plots of the page: effectiveness against size and time, and differences query by query, as SVG for inlining."""
+"""The plots of the page: effectiveness against size and time, and differences query by query, as SVG for inlining.
+
+They are drawn as the figures of ``jpq_pyserini.eval.figures`` are, whose modules are imported when there is something
+to draw, because they need ``compare``, which needs this.
+"""
 
 import io
 import re
-from collections.abc import Iterable
 
 from jpq_pyserini.eval.report.data import Comparison
 
-#: Okabe and Ito's colours, which the colour-blind can tell apart and which show on light and on dark.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888")
-_MARKERS = "osD^vPX"
+_WIDTH_CM = 12.0
+_POINTS = 400  # of a line of differences
 _INK = "#010203"  # stands for the page's own colour of text, see _inline
-_POINTS = 400  # of a line in a plot 640 pixels wide
+_OF_THE_PAGE = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK)
+_OF_THE_PAGE |= {"axes.facecolor": "none", "grid.color": _INK, "grid.alpha": 0.25}
+_OF_THE_PAGE |= {"svg.fonttype": "none"}  # text as text
 
 
 def plots(comparison: Comparison) -> list[tuple[str, str]]:
-    """Return (caption, SVG) of each plot that there is data for; matplotlib comes with Pyserini."""
+    """Return (caption, SVG) of each plot that there is data for.
+
+    Raises:
+        ImportError: matplotlib is not installed; Pyserini brings it.
+    """
+    import matplotlib
+    from jpq_pyserini.eval.figures import style
+
     drawn = []
     measure = comparison.measures[0]
-    for fact, label in (("bytes_per_document", "bytes a document"), ("ms_per_query", "milliseconds a query")):
-        if sum(_fact(comparison, run, fact) is not None for run in comparison.values) > 1:
-            drawn.append((f"{measure} against {label}", _trade_off(comparison, fact, label)))
-    if comparison.against is not None and len(comparison.values) > 1:
-        caption = f"{measure}: difference to {comparison.against} on each query, ordered for each run by itself"
-        drawn.append((caption, _differences(comparison)))
+    with style.in_print():
+        matplotlib.rcParams.update(_OF_THE_PAGE)
+        for fact, label in (("bytes_per_document", "bytes a document"), ("ms_per_query", "milliseconds a query")):
+            if (figure := _trade_off(comparison, fact, label)) is not None:
+                drawn.append((f"{measure} against {label}", _svg(figure)))
+        if comparison.against is not None and len(comparison.values) > 1:
+            caption = f"{measure}: difference to {comparison.against} on each query, ordered for each run by itself"
+            drawn.append((caption, _svg(_differences(comparison))))
     return [(caption, _inline(svg, f"plot{number}-")) for number, (caption, svg) in enumerate(drawn, 1)]
 
 
-def _fact(comparison: Comparison, run: str, fact: str) -> float | None:
-    return getattr(comparison.facts.get(run), fact, None)
+def _trade_off(comparison: Comparison, fact: str, label: str):
+    """Return the figure of the runs that have the fact; None if they are fewer than two."""
+    from jpq_pyserini.eval.figures import tradeoff
+    from jpq_pyserini.eval.figures.points import Point
+
+    points = [
+        Point(run, means, comparison.facts[run], "", run=run)
+        for run, means in comparison.means().items()
+        if (getattr(comparison.facts.get(run), fact, None) or 0) > 0
+    ]
+    if len(points) < 2:
+        return None
+    scale = tradeoff.Scale(label, lambda point: point.fact(fact), each=True)
+    return tradeoff.draw(points, comparison.measures[:1], scale, width=_WIDTH_CM)[0]
 
 
-def _trade_off(comparison: Comparison, fact: str, label: str) -> str:
-    figure, axes = _axes(label, comparison.measures[0])
-    styles = _styles(dict.fromkeys(_group(comparison, run) for run in comparison.values))
-    groups: dict[str, list[tuple[float, float]]] = {}
-    for run, means in comparison.means().items():
-        x = _fact(comparison, run, fact)
-        if x is not None and x > 0:
-            groups.setdefault(_group(comparison, run), []).append((x, means[comparison.measures[0]]))
-    handles = []
-    for name, points in groups.items():
-        marker, colour = styles[name]
-        handles += axes.plot(*zip(*sorted(points), strict=True), marker=marker, color=colour)
-    _plain_logarithmic(axes)
-    _legend(axes, handles, groups)
-    return _svg(figure)
+def _differences(comparison: Comparison):
+    from jpq_pyserini.eval.figures import style
 
-
-def _differences(comparison: Comparison) -> str:
-    figure, axes = _axes("share of the queries, %", f"difference in {comparison.measures[0]}")
     measure, count = comparison.measures[0], comparison.queries
+    figure, ((axes,),) = style.new_figure(width=_WIDTH_CM)
+    style.effectiveness_axis(axes, f"difference in {measure}")
+    axes.set_xlabel("share of the queries, %")
+    axes.set_xlim(0, 100)
+    axes.axhline(0, color=_INK, linewidth=0.8)
     base = comparison.values[comparison.against][measure]
     points = min(count, _POINTS)
     picked = [round(i * (count - 1) / max(points - 1, 1)) for i in range(points)]
-    axes.axhline(0, color=_INK, linewidth=0.8)
-    styles = _styles(comparison.values)
-    others = [run for run in comparison.values if run != comparison.against]
     handles = []
-    for run in others:
+    for number, run in enumerate(comparison.values):
+        if run == comparison.against:
+            continue
         values = comparison.values[run][measure]
         differences = sorted((values[qid] - base[qid] for qid in base), reverse=True)
-        xs = [100 * (i + 0.5) / count for i in picked]
-        handles += axes.plot(xs, [differences[i] for i in picked], color=styles[run][1], drawstyle="steps-mid")
-    axes.set_xlim(0, 100)
-    _legend(axes, handles, others)
-    return _svg(figure)
-
-
-def _group(comparison: Comparison, run: str) -> str:
-    return getattr(comparison.facts.get(run), "group", None) or run
-
-
-def _styles(names: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Return name to (marker, colour), both different from one to the next, 49 pairs before one comes again."""
-    count = len(_COLOURS)
-    return {name: (_MARKERS[i % count], _COLOURS[(i + i // count) % count]) for i, name in enumerate(names)}
-
-
-def _plain_logarithmic(axes) -> None:
-    """Make the x axis logarithmic, its ticks plain numbers at 1, 2, 5, 10, 20, …"""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-
-
-def _axes(x: str, y: str):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.add_subplot()
-    for axis, label in ((axes.xaxis, x), (axes.yaxis, y)):
-        axis.set_label_text(label, color=_INK, parse_math=False)  # names of measures and runs are no formulas
-    axes.tick_params(colors=_INK, which="both")
-    for spine in axes.spines.values():
-        spine.set_color(_INK)
-    axes.set_facecolor("none")
-    axes.grid(alpha=0.25, color=_INK)
-    return figure, axes
-
-
-def _legend(axes, handles, names) -> None:
-    legend = axes.legend(handles, names, fontsize="small", framealpha=0, labelcolor=_INK)
-    for text, name in zip(legend.get_texts(), names, strict=True):
-        text.set_parse_math(False)
-        text.set_text(name)
+        look = style.look(number)._replace(marker="")
+        xs, ys = [100 * (i + 0.5) / count for i in picked], [differences[i] for i in picked]
+        axes.plot(xs, ys, **look._asdict(), drawstyle="steps-mid")
+        handles.append(style.handle(look, run))
+    style.legend_below(figure, handles)
+    return figure
 
 
 def _svg(figure) -> str:
-    import matplotlib
+    from matplotlib.lines import Line2D
 
+    for line in figure.findobj(Line2D):
+        if line.get_color() == "#000000":
+            line.set_color(_INK)  # or it is not seen on a dark page
     file = io.StringIO()
-    settings = {"svg.fonttype": "none", "svg.hashsalt": "jpq_pyserini"}  # text as text; the same data, the same file
-    with matplotlib.rc_context(settings):
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(file, format="svg", transparent=True, metadata=nothing)
     return file.getvalue()
 
 

@@ -15,7 +15,7 @@ from jpq_pyserini.eval.reproduce.reporting import Item, Report, as_json, as_mark
 from jpq_pyserini.eval.reproduce.scoring import FAIL, keep_facts, score, trainings
 from jpq_pyserini.eval.reproduce.variables import require_files, values_of
 
-from jpq_pyserini.cli import run_main
+from jpq_pyserini.cli import command_line, note, run_main
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import library_versions
 from jpq_pyserini.storage import new_file
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.skip_eval:
             print(f"{len(made_now)} made, {len(runs)} runs in {workshop.directory}")
             return 0
-        report = _report(experiment, runs, workshop, values, made_now)
+        report = _report(experiment, runs, workshop, values, made_now, argv)
         for ending, text in (("json", as_json(report)), ("md", as_markdown(report))):
             with new_file(workshop.directory / f"{experiment.name}.{ending}") as file:
                 file.write(text)
@@ -79,16 +79,18 @@ def _make(wanted: Sequence[Task], workshop: Workshop, display: bool) -> set[str]
     return {task.target for task in wanted}
 
 
-def _report(experiment: Experiment, runs: Sequence[Run], workshop: Workshop, values, made_now: set[str]) -> Report:
+def _report(
+    experiment: Experiment, runs: Sequence[Run], workshop: Workshop, values, made_now: set[str], argv
+) -> Report:
     versions = library_versions()
     facts = {
         (run.condition.name, run.topics.key): keep_facts(run, workshop, versions, new=run.task.target in made_now)
         for run in runs
     }
-    scored = score(runs, workshop, values, lambda line: print(f"note: {line}", file=sys.stderr))
+    scored = score(runs, workshop, values, note)
     tasks = [*_steps_under(experiment, runs, values), *(run.task for run in runs)]
     items = [Item(task, workshop.made(task), task.target in made_now) for task in tasks if workshop.has(task)]
-    command = shlex.join(["python", "-m", "jpq_pyserini.eval.reproduce", *sys.argv[1:]])
+    command = command_line("jpq_pyserini.eval.reproduce", argv)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     trained, where = trainings(runs, workshop), str(workshop.directory)
     return Report(experiment, command, values, scored, items, facts, trained, versions, now, where)

@@ -1,9 +1,9 @@
 """What is checked when an experiment is whole: variables, and what needs or is tested against what."""
 
-import difflib
 from collections.abc import Iterator
 
 from jpq_pyserini.eval.reproduce.experiment import BUILT_IN, Experiment, names_in, substitute
+from jpq_pyserini.eval.reproduce.reading import did_you_mean
 
 from jpq_pyserini.errors import JPQError
 
@@ -18,7 +18,7 @@ def check(experiment: Experiment) -> None:
     """
     for text, what, place, allowed in _texts(experiment):
         if unknown := sorted(checked_names(text, what, place) - allowed):
-            hint = _near(unknown[0], allowed, "${}")
+            hint = did_you_mean(unknown[0], allowed, "${}")
             raise JPQError(f"{place}: {what}: unknown variable ${unknown[0]} in {text!r}{hint}")
     for condition in experiment.conditions.values():
         what = f"condition {condition.name}"
@@ -82,15 +82,10 @@ def _walk(name: str, experiment: Experiment, above: tuple[str, ...], done: set[s
 
 def _known_step(name: str, what: str, place: str, experiment: Experiment) -> None:
     if name not in experiment.steps:
-        raise JPQError(f"{place}: {what}: needs {name!r}, which is no step{_near(name, experiment.steps)}")
+        raise JPQError(f"{place}: {what}: needs {name!r}, which is no step{did_you_mean(name, experiment.steps)}")
 
 
 def _known_condition(name: str | None, what: str, place: str, experiment: Experiment) -> None:
     if name is not None and name not in experiment.conditions:
-        hint = _near(name, experiment.conditions)
+        hint = did_you_mean(name, experiment.conditions)
         raise JPQError(f"{place}: {what}: against {name!r}: no condition of that name{hint}")
-
-
-def _near(name: str, known, form: str = "{!r}") -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {form.format(near[0])}?" if near else ""

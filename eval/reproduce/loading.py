@@ -1,6 +1,5 @@
 """Experiments from YAML files, every mistake in them found before anything is run."""
 
-import difflib
 import os
 import shlex
 from collections.abc import Iterable, Iterator
@@ -19,7 +18,7 @@ from jpq_pyserini.eval.reproduce.experiment import (
 )
 from jpq_pyserini.eval.reproduce.matrix import expand
 from jpq_pyserini.eval.reproduce.published import read_published
-from jpq_pyserini.eval.reproduce.reading import Lined, fields, read_yaml, texts
+from jpq_pyserini.eval.reproduce.reading import Lined, did_you_mean, fields, read_yaml, texts
 
 from jpq_pyserini.errors import JPQError
 
@@ -57,8 +56,7 @@ def load(name_or_path: str | os.PathLike) -> Experiment:
     if not (path.suffix in (".yaml", ".yml") or path.is_file()):
         known = known_experiments()
         if str(name_or_path) not in known:
-            near = difflib.get_close_matches(str(name_or_path), known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(str(name_or_path), known)
             raise JPQError(
                 f"no experiment {str(name_or_path)!r}: name a .yaml file, or one of {', '.join(known)}{hint}"
             )

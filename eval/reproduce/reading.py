@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -102,9 +102,8 @@ def fields(value: Any, what: str, place: str, known: Mapping[str, type | tuple],
         raise JPQError(f"{place}: {what} is {value!r}: it must be a mapping of {', '.join(known)}")
     for key in value:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise JPQError(f"{value.at(key)}: {what}: unknown key {key!r}: there are {', '.join(known)}{hint}")
+            there = f"there are {', '.join(known)}{did_you_mean(str(key), known)}"
+            raise JPQError(f"{value.at(key)}: {what}: unknown key {key!r}: {there}")
     for key in required:
         if value.get(key) in (None, [], ""):
             raise JPQError(f"{value.place}: {what}: {key!r} is missing: add it")
@@ -114,6 +113,12 @@ def fields(value: Any, what: str, place: str, known: Mapping[str, type | tuple],
             wanted = " or ".join(dict.fromkeys(_KINDS[kind] for kind in kinds))
             raise JPQError(f"{value.at(key)}: {what}: {key} is {item!r}: it must be {wanted}")
     return value
+
+
+def did_you_mean(name: str, known: Iterable[str], form: str = "{!r}") -> str:
+    """Return what to add to a message about an unknown name: ``; did you mean 'x'?``, or nothing."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {form.format(near[0])}?" if near else ""
 
 
 def texts(value: Any, what: str, place: str) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """Scores of runs, beside what was expected and what others published."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from jpq_pyserini.eval.reproduce.plan import Run
 from jpq_pyserini.eval.reproduce.published import Published
 from jpq_pyserini.eval.significance import paired_t_test
 
+from jpq_pyserini.index.record import IndexRecord
 from jpq_pyserini.names import DOCID, INDEX, RECORD
 from jpq_pyserini.topics import read_qrels
 
@@ -132,9 +132,9 @@ def trainings(runs: Sequence[Run], workshop: Workshop) -> dict[str, dict]:
     found = {}
     for run in runs:
         for name in _index_names(run):
-            record = workshop.directory / name / RECORD
-            if record.is_file():
-                found[name] = json.loads(record.read_text(encoding="utf-8")).get("training")
+            folder = workshop.directory / name
+            if (folder / RECORD).is_file():
+                found[name] = IndexRecord.read(folder).training
     return found
 
 

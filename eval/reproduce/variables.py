@@ -1,11 +1,11 @@
 """The values of an experiment's variables, from the command line and the experiment's own defaults."""
 
 import argparse
-import difflib
 import os
 from pathlib import Path
 
 from jpq_pyserini.eval.reproduce.experiment import BUILT_IN, Experiment, names_in, substitute
+from jpq_pyserini.eval.reproduce.reading import did_you_mean
 
 from jpq_pyserini.errors import JPQError
 
@@ -28,8 +28,7 @@ def values_of(experiment: Experiment, args: argparse.Namespace) -> dict[str, str
         given[name] = value
     for name in given:
         if name not in experiment.variables:
-            near = difflib.get_close_matches(name, experiment.variables, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(name, experiment.variables)
             there = ", ".join(experiment.variables) or "none"
             raise JPQError(f"{experiment.name} has no variable {name!r}: there are {there}{hint}")
     if args.threads < 1:

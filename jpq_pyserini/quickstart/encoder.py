@@ -8,7 +8,7 @@ import threading
 import urllib.request
 from pathlib import Path
 
-from jpq_pyserini.errors import JPQError
+from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.storage import sha256_of
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -135,7 +135,7 @@ def _from_hub(name: str) -> Path | None:
     try:
         return Path(snapshot_download(name, etag_timeout=_REACH_SECONDS, **wanted))
     except Exception as error:  # the hub's and the connection's have no common type
-        print(f"The hub did not give {name}: {(str(error).strip() or type(error).__name__).splitlines()[0]}")
+        print(f"The hub did not give {name}: {reason_of(error)}")
         return None
 
 

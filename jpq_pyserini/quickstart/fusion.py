@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jpq_pyserini.eval.fusing import balanced_weights
+from jpq_pyserini.eval.fusion.fusing import balanced_weights
 from jpq_pyserini.eval.runs import read_run
 
 

@@ -76,8 +76,11 @@ class ScoreJournal:
         try:
             records = [json.loads(line) for line in lines]
             begun_with, records = records[0], [(qid, Scored(scores, seconds)) for qid, scores, seconds in records[1:]]
+            damage = None if isinstance(begun_with, dict) else "no settings"
         except (ValueError, TypeError) as error:
-            raise JPQError(f"{self.path} is damaged ({error}): {remedy}") from None
+            damage = error
+        if damage is not None:
+            raise JPQError(f"{self.path} is damaged ({damage}): {remedy}")
         for name, value in settings.items():
             if begun_with.get(name) != value:
                 raise JPQError(f"{self.path} was begun with another {name}: give the same as then, or {remedy}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jpq_pyserini.errors import JPQError
+from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.text_encoder import quietly
 
 if TYPE_CHECKING:
@@ -45,10 +45,9 @@ def load_cross_encoder(name_or_path: str, *, max_length: int | None = None, devi
     except JPQError:
         raise
     except Exception as error:  # each library below has its own exception types
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise JPQError(
-            f"cannot load the cross-encoder {name_or_path!r} ({reason}): name a folder with model.safetensors, or a "
-            "model of the Hugging Face hub that is in its cache or can be reached"
+            f"cannot load the cross-encoder {name_or_path!r} ({reason_of(error)}): name a folder with "
+            "model.safetensors, or a model of the Hugging Face hub that is in its cache or can be reached"
         ) from error
 
 

@@ -6,10 +6,10 @@ import re
 import sys
 from collections.abc import Sequence
 
-from jpq_pyserini.eval.runs import new_run_file
-from jpq_pyserini.eval.submission_file import Row, Scattered, run_queries
-from jpq_pyserini.eval.submission_findings import Findings
-from jpq_pyserini.eval.submission_query import CorpusDocids, Rules, checked
+from jpq_pyserini.eval.run_writing import new_run_file
+from jpq_pyserini.eval.submission.file import Row, Scattered, run_queries
+from jpq_pyserini.eval.submission.findings import Findings
+from jpq_pyserini.eval.submission.query import CorpusDocids, Rules, checked
 
 from jpq_pyserini.cli import run_main
 from jpq_pyserini.errors import JPQError

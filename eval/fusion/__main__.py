@@ -4,10 +4,11 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
-from jpq_pyserini.eval.fusing import METHODS, NORMALISATIONS, FusedRun, Fusion, balanced_weights, default_weights
-from jpq_pyserini.eval.fusion_tuning import Tuning, simplex, tune
+from jpq_pyserini.eval.fusion.fusing import METHODS, NORMALISATIONS, FusedRun, Fusion, balanced_weights, default_weights
+from jpq_pyserini.eval.fusion.tuning import Tuning, simplex, tune
 from jpq_pyserini.eval.measures import parse_measure
-from jpq_pyserini.eval.runs import named_paths, new_run_file, read_run, run_lines
+from jpq_pyserini.eval.run_writing import write_run
+from jpq_pyserini.eval.runs import named_paths, read_run
 
 from jpq_pyserini.cli import run_main
 from jpq_pyserini.errors import JPQError
@@ -28,6 +29,8 @@ one run never end in a division by zero or NaN, and equal scores always come in 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, choose the weights, fuse, write."""
+    from tqdm import tqdm
+
     args = _parser().parse_args(argv)
     paths = named_paths(args.run)
     tune_paths = named_paths(args.tune_run, "--tune-run")
@@ -42,23 +45,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not tune_paths:
         weights = _weights(args, runs)
     fused = FusedRun(runs, Fusion(args.method, args.normalise, weights, args.rrf_k, args.depth, args.hits))
-    lines = write_run(fused, args.output, args.tag)
-    shown = ", ".join(f"{name} {weight:.4g}" for name, weight in zip(paths, weights, strict=True))
+    queries = tqdm(fused.items(), "fusing", unit="query", delay=2, leave=False, disable=None)
+    lines = write_run(args.output, queries, args.tag)
+    chosen = ", ".join(f"{name} {weight:.4g}" for name, weight in zip(paths, weights, strict=True))
     how = args.method if args.method == "rrf" else f"{args.method}, {args.normalise}"
-    print(f"{how}; weights {shown}: {len(fused):,} queries, {lines:,} lines in {args.output}")
-
-
-def write_run(run: Mapping[str, Mapping[str, float]], path: str, tag: str) -> int:
-    """Write qid to {docid: score}, best first, as a TREC run, gzipped if named .gz; return the number of lines."""
-    from tqdm import tqdm
-
-    lines = 0
-    with new_run_file(path) as file:
-        for qid in tqdm(run, "fusing", unit="query", delay=2, leave=False, disable=None):
-            hits = run[qid]
-            file.writelines(line.encode() for line in run_lines(qid, hits.items(), tag))
-            lines += len(hits)
-    return lines
+    print(f"{how}; weights {chosen}: {len(fused):,} queries, {lines:,} lines in {args.output}")
 
 
 def curve_lines(names: Sequence[str], tuning: Tuning) -> list[str]:

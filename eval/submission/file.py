@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from jpq_pyserini.eval.submission_findings import Findings, shown
+from jpq_pyserini.eval.submission.findings import Findings, shown
 
 from jpq_pyserini.errors import JPQError
 

@@ -1,23 +1,22 @@
 """Re-rank the top of a run with a cross-encoder, the paper's table 4: ``python -m jpq_pyserini.eval.rerank --help``."""
 
 import argparse
-import shlex
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from jpq_pyserini.eval.cross_encoder import load_cross_encoder, model_name, score_pairs
 from jpq_pyserini.eval.facts import Facts, facts_path, read_facts, write_facts
-from jpq_pyserini.eval.journal import Scored, ScoreJournal, fingerprint
 from jpq_pyserini.eval.latency.race import summary
+from jpq_pyserini.eval.measures import trec_order
+from jpq_pyserini.eval.rerank.cross_encoder import load_cross_encoder, model_name, score_pairs
+from jpq_pyserini.eval.rerank.journal import ScoreJournal, fingerprint
+from jpq_pyserini.eval.rerank.ranking import reranked, score_queries
+from jpq_pyserini.eval.rerank.texts import corpus_texts, lucene_texts
+from jpq_pyserini.eval.run_writing import write_run
 from jpq_pyserini.eval.runs import Run, read_run
-from jpq_pyserini.eval.texts import corpus_texts, lucene_texts
 
-from jpq_pyserini.cli import run_main
+from jpq_pyserini.cli import command_line, note, run_main
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import library_versions
-from jpq_pyserini.storage import new_file
 from jpq_pyserini.topics import read_topics
 
 _TAG = "rerank"
@@ -48,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{next(iter(topics))!r}): give the topics of the run"
         )
     if len(qids) < len(run):
-        print(f"note: {len(run) - len(qids):,} queries of the run are not in {args.topics}: left out", file=sys.stderr)
+        note(f"{len(run) - len(qids):,} queries of the run are not in {args.topics}: left out")
     journal = ScoreJournal(f"{args.output}.scores", _settings(args), resume=args.resume)
     try:
         _score(args, run, qids, topics, journal)
@@ -57,9 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise KeyboardInterrupt(f"{done}; go on with the same command and --resume") from None
     finally:
         journal.close()
-    with new_file(args.output) as file:
-        for qid in qids:
-            file.writelines(_lines(qid, reranked(in_order(run[qid]), journal.done[qid].scores)))
+    write_run(args.output, ((qid, reranked(trec_order(run[qid]), journal.done[qid].scores)) for qid in qids), _TAG)
     latency = summary([journal.done[qid].seconds for qid in qids])
     _write_facts(args, run, qids, latency, argv)
     journal.discard()
@@ -70,58 +67,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
 
 
-def in_order(hits: Mapping[str, float]) -> list[str]:
-    """Return the docids as trec_eval orders them: by score as 32-bit float, then docid, both descending."""
-    return sorted(hits, key=lambda docid: (np.float32(hits[docid]), docid.encode()), reverse=True)
-
-
-def reranked(docids: Sequence[str], scores: Mapping[str, float]) -> dict[str, float]:
-    """Order the documents that have a score by it, then the others as they are.
-
-    Args:
-        docids: one query's documents, best first.
-        scores: docid to the re-ranker's score, of some of them.
-
-    Returns:
-        docid to score, best first, which trec_eval orders the same: equal scores by docid, descending; a document
-        without a score gets one below all others that falls by 1 a rank (more where 32-bit floats are farther apart).
-    """
-    ranking = {docid: float(np.float32(scores[docid])) for docid in in_order(scores)}
-    others = [docid for docid in docids if docid not in scores]
-    floor = min(ranking.values(), default=0.0)
-    step = max(1.0, 2 * float(np.spacing(np.float32(abs(floor) + 2 * len(others)))))
-    return ranking | {docid: floor - step * number for number, docid in enumerate(others, 1)}
-
-
-def score_queries(
-    heads: Mapping[str, Sequence[str]],
-    topics: Mapping[str, str],
-    text_of: Callable[[str], str],
-    score: Callable[[str, list[str]], np.ndarray],
-) -> Iterator[tuple[str, Scored]]:
-    """Score the documents of each query, a query at a time, and yield what came out.
-
-    Args:
-        heads: qid to the docids to score.
-        topics: qid to query.
-        text_of: docid to text; not timed.
-        score: query and texts to scores (n,); timed. The first query is scored twice, because a first pass is slow.
-    """
-    for number, (qid, docids) in enumerate(heads.items()):
-        texts = [text_of(docid) for docid in docids]
-        if number == 0:
-            score(topics[qid], texts)
-        started = time.perf_counter()
-        scores = score(topics[qid], texts)
-        seconds = time.perf_counter() - started
-        yield qid, Scored(dict(zip(docids, scores.tolist(), strict=True)), seconds)
-
-
 def _score(args, run: Run, qids: list[str], topics: dict[str, str], journal: ScoreJournal) -> None:
     import torch
     from tqdm import tqdm
 
-    heads = {qid: in_order(run[qid])[: args.depth] for qid in qids if qid not in journal.done}
+    heads = {qid: trec_order(run[qid])[: args.depth] for qid in qids if qid not in journal.done}
     if not heads:
         return
     torch.set_num_threads(args.threads)
@@ -147,14 +97,8 @@ def _settings(args) -> dict[str, object]:
     return same | {name: fingerprint(file) for name, file in files.items()}
 
 
-def _lines(qid: str, ranking: Mapping[str, float]) -> Iterator[str]:
-    for rank, (docid, score) in enumerate(ranking.items(), 1):
-        yield f"{qid} Q0 {docid} {rank} {score:.9g} {_TAG}\n"  # 9 digits tell all 32-bit floats apart
-
-
 def _write_facts(args, run: Run, qids: list[str], latency: dict[str, float], argv: Sequence[str] | None) -> None:
     first = read_facts(args.run)
-    command = ["python", "-m", "jpq_pyserini.eval.rerank", *(sys.argv[1:] if argv is None else argv)]
     facts = Facts(
         title=f"{first.title or run.name} + {model_name(args.model)}, top {args.depth}",
         group=first.group,
@@ -163,7 +107,7 @@ def _write_facts(args, run: Run, qids: list[str], latency: dict[str, float], arg
         ms_per_query=round(latency["median_ms"], 3),
         threads=args.threads,
         hits=max(len(run[qid]) for qid in qids),
-        command=shlex.join(map(str, command)),
+        command=command_line("jpq_pyserini.eval.rerank", argv),
         versions=library_versions(),
     )
     write_facts(args.output, facts)

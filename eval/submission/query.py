@@ -3,11 +3,12 @@
 import dataclasses
 import gzip
 import os
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
-from jpq_pyserini.eval.submission_file import Row
-from jpq_pyserini.eval.submission_findings import Findings, shown
+from jpq_pyserini.eval.submission.file import Row
+from jpq_pyserini.eval.submission.findings import Findings, shown
 
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.names import DOCID
@@ -29,12 +30,17 @@ class CorpusDocids:
             path = os.path.join(path, DOCID)
         if not os.path.isfile(path):
             raise JPQError(f"{path} is missing: give a text file with a docid a line, or a Faiss index folder")
-        with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
-            first = file.readline(1 << 16)
-            if len(first.split()) != 1 or first.startswith(b"{"):
-                raise JPQError(f"{path}:1: {shown(first)} is no docid: give a text file with a docid a line, no more")
-            file.seek(0)
-            self._hashes = np.fromiter((hash(line.strip()) for line in file), dtype=np.int64)
+        try:
+            with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
+                first = file.readline(1 << 16)
+                if len(first.split()) != 1 or first.startswith(b"{"):
+                    raise JPQError(
+                        f"{path}:1: {shown(first)} is no docid: give a text file with a docid a line, no more"
+                    )
+                file.seek(0)
+                self._hashes = np.fromiter((hash(line.strip()) for line in file), dtype=np.int64)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise JPQError(f"{path}: damaged gzip file ({error}): fetch or write it again") from None
         self._hashes.sort()
 
     def __len__(self) -> int:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from jpq_pyserini.eval.fusing import FusedRun, Fusion
+from jpq_pyserini.eval.fusion.fusing import FusedRun, Fusion
 from jpq_pyserini.eval.measures import evaluate, mean, parse_measure
 
 from jpq_pyserini.errors import JPQError

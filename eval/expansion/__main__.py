@@ -11,8 +11,8 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from jpq_pyserini.eval.predicted_queries import with_queries
-from jpq_pyserini.eval.term_weights import AGGREGATES, repeated, weighted_documents, weighted_passages
+from jpq_pyserini.eval.expansion.predicted_queries import with_queries
+from jpq_pyserini.eval.expansion.term_weights import AGGREGATES, repeated, weighted_documents, weighted_passages
 
 from jpq_pyserini.cli import run_main
 from jpq_pyserini.errors import JPQError

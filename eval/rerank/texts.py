@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Collection
 
-from jpq_pyserini.errors import JPQError
+from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.index.corpus import Corpus, document_of
 
 
@@ -69,8 +69,7 @@ def _searcher(index: str):
     try:
         searcher = LuceneSearcher(index) if os.path.isdir(index) else LuceneSearcher.from_prebuilt_index(index)
     except Exception as error:  # Java's and the download's have no common type
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise JPQError(f"cannot open the Lucene index {index!r} ({reason}): name a folder of one") from error
+        raise JPQError(f"cannot open the Lucene index {index!r} ({reason_of(error)}): name a folder of one") from error
     if searcher is None:  # so Pyserini says that it does not know the name
         raise JPQError(f"{index!r} is neither a folder nor one of Pyserini's prebuilt Lucene indexes")
     return searcher

@@ -1,0 +1,1 @@
+"""Runs checked as TREC does, mended on request, written: ``python -m jpq_pyserini.eval.submission --help``."""
