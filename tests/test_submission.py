@@ -31,14 +31,14 @@ def submit(tmp_path, capsys):
         words = [str(tmp_path / name), "--topics", str(tmp_path / "topics.tsv"), "--tag", "mine"]
         output, error = tmp_path / "mine", None
         output.unlink(missing_ok=True)
+        before = set(tmp_path.iterdir())
         try:
             submission.main([*words, "--output", str(output), *map(str, options)])
         except JPQError as caught:
             error = str(caught)
             assert "\n" not in error
         printed = capsys.readouterr()
-        left = {path.name for path in tmp_path.iterdir()} - {"topics.tsv", "docids", "mine", name}
-        assert not left
+        assert set(tmp_path.iterdir()) - before <= {output}
         assert (error is None or "--check" in options) or not output.exists()
         return output.read_text() if output.exists() else None, printed.out, printed.err, error
 
