@@ -37,7 +37,7 @@ def submit(tmp_path, capsys):
             error = str(caught)
             assert "\n" not in error
         printed = capsys.readouterr()
-        left = {path.name for path in tmp_path.iterdir()} - {"topics.tsv", "docids", "mine", name}
+        left = {path.name for path in tmp_path.iterdir()} - {"topics.tsv", "docids", "cut.gz", "mine", name}
         assert not left
         assert (error is None or "--check" in options) or not output.exists()
         return output.read_text() if output.exists() else None, printed.out, printed.err, error
