@@ -1,16 +1,15 @@
 """Score several runs at once and show them in one table: ``python -m jpq_pyserini.eval.compare --help``."""
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.facts import read_facts
-from jpq_pyserini.eval.measures import DEFAULT_MEASURES, evaluate, parse_measure
-from jpq_pyserini.eval.report import FORMS, Comparison, Hits, per_query_lines
-from jpq_pyserini.eval.report.gains import hits_of
-from jpq_pyserini.eval.runs import ends_abruptly, named_paths, read_run, run_name
+from jpq_pyserini.eval.measures import DEFAULT_MEASURES, parse_measure
+from jpq_pyserini.eval.report import FORMS, per_query_lines
+from jpq_pyserini.eval.runs import named_paths, run_name
 from jpq_pyserini.eval.significance import CORRECTIONS
 
 from jpq_pyserini.cli import note, run_main
@@ -69,63 +68,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             file.write(text)
     if written := [path for path in (*forms, args.per_query) if path is not None]:
         print(f"wrote {', '.join(written)}", file=sys.stderr)  # stdout may hold a table
-
-
-def compare(
-    runs: Mapping[str, str | os.PathLike],
-    qrels: Mapping[str, Mapping[str, int]],
-    measures: Sequence[str] = DEFAULT_MEASURES,
-    *,
-    against: str | None = None,
-    correction: str = "none",
-    topics: Mapping[str, str] | None = None,
-    gains: Mapping[str, int] | None = None,
-    with_hits: bool = False,
-    note=lambda line: None,
-) -> Comparison:
-    """Read and score run files, one at a time, with the facts beside them.
-
-    Args:
-        runs: Name to run file.
-        qrels: qid to docid to relevance.
-        measures: Names that :func:`~jpq_pyserini.eval.measures.parse_measure` knows.
-        against: Name of the run that the others are tested against.
-        correction: One of :data:`~jpq_pyserini.eval.significance.CORRECTIONS`.
-        topics: qid to query text.
-        gains: Run name to how many of the queries that it wins and loses most are to be listed.
-        with_hits: Also keep what each run finds first for each query.
-        note: Called with a line about each run that leaves judged queries unanswered, or whose file ends abruptly.
-
-    Raises:
-        JPQError: a bad run file, a run without a judged query, an unknown measure, bad facts.
-    """
-    from tqdm import tqdm
-
-    facts = {name: read_facts(path) for name, path in runs.items()}
-    values, hits = {}, {}
-    for name, path in tqdm(runs.items(), "scoring", unit="run", delay=2, leave=False, disable=None):
-        values[name], found = _scored(path, name, qrels, measures, with_hits, note)
-        if with_hits:
-            hits[name] = found
-    return Comparison(values, against, correction, facts, topics or {}, hits, gains or {})
-
-
-def _scored(
-    path, name: str, qrels, measures, with_hits: bool, note
-) -> tuple[dict[str, dict[str, float]], dict[str, Hits]]:
-    run = read_run(path, name)
-    try:
-        values = evaluate(run, qrels, measures)
-    except JPQError as error:
-        raise JPQError(f"{path}: {error}") from None
-    if ends_abruptly(path):
-        note(f"{name}: the last line of {path} has no line end: see that the file was not cut short")
-    if unanswered := [qid for qid in qrels if qid not in run]:
-        note(
-            f"{name}: no result for {len(unanswered)} of the {len(qrels)} judged queries, which count zero "
-            f"(first: {unanswered[0]})"
-        )
-    return values, hits_of(run, qrels) if with_hits else {}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,5 +1,6 @@
 """``python -m jpq_pyserini.doctor``: what is installed, what works, and what to do about each thing that does not."""
 
+import argparse
 import importlib.metadata
 import json
 import os
@@ -7,7 +8,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jpq_pyserini import __version__
@@ -43,8 +44,12 @@ class Line:
     remedy: str = ""
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; returns 0 when everything that is needed works, else 1."""
+    argparse.ArgumentParser(
+        prog="python -m jpq_pyserini.doctor",
+        description="Say what is installed, what works, and what to do about what does not; exits 1 if there is such.",
+    ).parse_args(argv)
     lines = []
     for check in (_python, _package, _hook, _java, _pyserini, _faiss, _torch, _encoders, _pytrec_eval, _encoder_cache):
         for line in _safely(check):

@@ -70,7 +70,7 @@ def test_a_check_that_breaks_is_a_line_and_status_1(monkeypatch, capsys):
 
     monkeypatch.setattr(doctor, "_faiss", _faiss)
     monkeypatch.setattr(doctor, "_pyserini", lambda: iter([]))
-    assert doctor.main() == 1
+    assert doctor.main([]) == 1
     printed = capsys.readouterr().out
     assert "ImportError: libgomp is missing\n" in printed
     assert printed.endswith("checks found a problem\n")

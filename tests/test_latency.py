@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from conftest import run_python
-from jpq_pyserini.eval.compare import compare
+from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.facts import read_facts
 from jpq_pyserini.eval.latency import queries as query_cache
 from jpq_pyserini.eval.latency.queries import encoded_queries

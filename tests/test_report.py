@@ -8,9 +8,9 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
+from jpq_pyserini.eval.comparison import Comparison, Hits, hits_of
 from jpq_pyserini.eval.facts import Facts
-from jpq_pyserini.eval.report import Comparison, Hits, as_html, as_json, as_latex, as_markdown, as_text, gains_of
-from jpq_pyserini.eval.report.gains import hits_of
+from jpq_pyserini.eval.report import as_html, as_json, as_latex, as_markdown, as_text, gains_of
 
 NASTY = "</script><script>alert('1')</script> & $x^2$ a_b 100% | *b* \\"
 QUERIES = [f"q{i}" for i in range(30)]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import run_python
-from jpq_pyserini.eval.compare import compare
+from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.facts import read_facts
 from jpq_pyserini.eval.reproduce import __main__ as command
 

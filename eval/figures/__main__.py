@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from jpq_pyserini.eval.compare import compare
+from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.figures import ablation, points, style, tradeoff
 from jpq_pyserini.eval.figures.arguments import parser
 from jpq_pyserini.eval.measures import parse_measure

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from jpq_pyserini.eval.compare import compare
+from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.facts import Facts, facts_of, facts_path, read_facts
 from jpq_pyserini.eval.measures import parse_measure
 from jpq_pyserini.eval.runs import run_name

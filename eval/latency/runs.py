@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jpq_pyserini.eval.compare import compare
+from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.facts import Facts, write_facts
 from jpq_pyserini.eval.report import FORMS
 

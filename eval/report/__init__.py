@@ -1,6 +1,5 @@
 """A comparison of runs as data, and the forms in which it is shown."""
 
-from jpq_pyserini.eval.report.data import Comparison, Hits
 from jpq_pyserini.eval.report.gains import Change, Gains, gains_of
 from jpq_pyserini.eval.report.html import as_html
 from jpq_pyserini.eval.report.latex import as_latex
@@ -20,9 +19,7 @@ FORMS = {
 __all__ = [
     "FORMS",
     "Change",
-    "Comparison",
     "Gains",
-    "Hits",
     "as_html",
     "as_json",
     "as_latex",

@@ -2,11 +2,9 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from typing import NamedTuple
 
-from jpq_pyserini.eval.measures import trec_order
-from jpq_pyserini.eval.report.data import Comparison, Hits
+from jpq_pyserini.eval.comparison import Comparison, Hits
 
 _NOTHING = Hits(None, None)
 
@@ -49,18 +47,6 @@ class Gains:
 def gains_of(comparison: Comparison) -> list[Gains]:
     """Return the gains that ``comparison.gains`` asks for."""
     return [_gains(comparison, run, count) for run, count in comparison.gains.items()]
-
-
-def hits_of(run: Mapping[str, Mapping[str, float]], qrels: Mapping[str, Mapping[str, int]]) -> dict[str, Hits]:
-    """Return what ``run`` finds for each judged query that it answers, ranked as trec_eval ranks."""
-    found = {}
-    for qid, judged in qrels.items():
-        if qid not in run:
-            continue
-        ranked = trec_order(run[qid])
-        rank = next((rank for rank, docid in enumerate(ranked, 1) if judged.get(docid, 0) > 0), None)
-        found[qid] = Hits(ranked[0] if ranked else None, rank)
-    return found
 
 
 def _gains(comparison: Comparison, run: str, count: int) -> Gains:

@@ -6,8 +6,8 @@ import json
 from html import escape
 from importlib.resources import files
 
+from jpq_pyserini.eval.comparison import Comparison
 from jpq_pyserini.eval.measures import parse_measure
-from jpq_pyserini.eval.report.data import Comparison
 from jpq_pyserini.eval.report.gains import Change, Gains, gains_of
 from jpq_pyserini.eval.report.plots import plots
 from jpq_pyserini.eval.report.table import Cell, gains_rows, gains_title, legend, table

@@ -1,6 +1,6 @@
 """The table in LaTeX, for ``\\input`` into a paper."""
 
-from jpq_pyserini.eval.report.data import Comparison
+from jpq_pyserini.eval.comparison import Comparison
 from jpq_pyserini.eval.report.table import Cell, legend, table
 
 _ESCAPES = {

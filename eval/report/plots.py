@@ -1,13 +1,14 @@
 """The plots of the page: effectiveness against size and time, and differences query by query, as SVG for inlining.
 
-They are drawn as the figures of ``jpq_pyserini.eval.figures`` are, whose modules are imported when there is something
-to draw, because they need ``compare``, which needs this.
+They are drawn as the figures of ``jpq_pyserini.eval.figures`` are.
 """
 
 import io
 import re
 
-from jpq_pyserini.eval.report.data import Comparison
+from jpq_pyserini.eval.comparison import Comparison
+from jpq_pyserini.eval.figures import style, tradeoff
+from jpq_pyserini.eval.figures.points import Point
 
 _WIDTH_CM = 12.0
 _POINTS = 400  # of a line of differences
@@ -24,7 +25,6 @@ def plots(comparison: Comparison) -> list[tuple[str, str]]:
         ImportError: matplotlib is not installed; Pyserini brings it.
     """
     import matplotlib
-    from jpq_pyserini.eval.figures import style
 
     drawn = []
     measure = comparison.measures[0]
@@ -41,9 +41,6 @@ def plots(comparison: Comparison) -> list[tuple[str, str]]:
 
 def _trade_off(comparison: Comparison, fact: str, label: str):
     """Return the figure of the runs that have the fact; None if they are fewer than two."""
-    from jpq_pyserini.eval.figures import tradeoff
-    from jpq_pyserini.eval.figures.points import Point
-
     points = [
         Point(run, means, comparison.facts[run], "", run=run)
         for run, means in comparison.means().items()
@@ -56,8 +53,6 @@ def _trade_off(comparison: Comparison, fact: str, label: str):
 
 
 def _differences(comparison: Comparison):
-    from jpq_pyserini.eval.figures import style
-
     measure, count = comparison.measures[0], comparison.queries
     figure, ((axes,),) = style.new_figure(width=_WIDTH_CM)
     style.effectiveness_axis(axes, f"difference in {measure}")

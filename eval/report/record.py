@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 
-from jpq_pyserini.eval.report.data import Comparison
+from jpq_pyserini.eval.comparison import Comparison
 from jpq_pyserini.eval.report.gains import Gains, gains_of
 
 

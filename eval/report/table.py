@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
+from jpq_pyserini.eval.comparison import Comparison
 from jpq_pyserini.eval.measures import shown
-from jpq_pyserini.eval.report.data import Comparison
 from jpq_pyserini.eval.report.gains import Change, Gains
 from jpq_pyserini.eval.significance import mark
 

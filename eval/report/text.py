@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from jpq_pyserini.eval.report.data import Comparison
+from jpq_pyserini.eval.comparison import Comparison
 from jpq_pyserini.eval.report.gains import gains_of
 from jpq_pyserini.eval.report.table import gains_rows, gains_title, legend, table
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from jpq_pyserini.eval.compare import compare
+from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.facts import Facts, facts_path, read_facts, write_facts
 from jpq_pyserini.eval.measures import DEFAULT_MEASURES
 from jpq_pyserini.eval.reproduce.experiment import Topics, substitute

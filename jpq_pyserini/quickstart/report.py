@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from jpq_pyserini.eval.compare import compare
+from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.significance import mark
 from jpq_pyserini.names import INDEX
 from jpq_pyserini.topics import read_qrels
