@@ -25,8 +25,8 @@ class TorchSearch:
         codec: its trained centroids; the rotation is not used, queries come rotated.
         codes: (N, M) uint8; 4-bit ones are stored two a byte.
         device: ``"cuda:0"``, ``"cpu"``.
-        dtype: of decoded documents and queries; None: float16 on a GPU, float32 elsewhere. Products are summed in
-            float32 either way.
+        dtype: of decoded documents, queries and scores; None: float16 on a GPU, float32 elsewhere. Float16 scores
+            are good enough to choose candidates by, which the searcher scores again from their codes.
         tile: documents decoded at once; None: as many as fit 256 MB.
     """
 
