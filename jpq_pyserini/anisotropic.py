@@ -8,16 +8,28 @@ unit document u, a code costs
 
 where h = 0 is plain PQ (equation 9). The second term ties the M sub-vectors together, so codes are found by coordinate
 descent: one sub-vector after the other takes its best centroid, the others held, until nothing changes.
+
+Of the error along the document a share β of its norm that all documents have alike changes no ranking. With β > 0 the
+second term is h·(u·r − β‖d‖)².
 """
 
 import numpy as np
+
+from jpq_pyserini.neighbours import AcrossTerms
 
 _ROWS = 1024  # embeddings coded at once: what is computed for one sub-vector then stays in the cache
 _MOST_PASSES = 10
 _TINY = 1e-12
 
 
-def improve_codes(rotated: np.ndarray, codes: np.ndarray, centroids: np.ndarray, weight: float) -> np.ndarray:
+def improve_codes(
+    rotated: np.ndarray,
+    codes: np.ndarray,
+    centroids: np.ndarray,
+    weight: float,
+    shrinkage: float = 0.0,
+    across: np.ndarray | None = None,
+) -> np.ndarray:
     """Return codes of no higher cost than the given ones.
 
     Args:
@@ -25,13 +37,17 @@ def improve_codes(rotated: np.ndarray, codes: np.ndarray, centroids: np.ndarray,
         codes: (N, M) uint8 to start from: the nearest centroids.
         centroids: (M, K, D/M) float32.
         weight: h ≥ 0, what an error along the document costs more than one across it.
+        shrinkage: β.
+        across: (N, J, D) float32, directions in which errors cost too (:mod:`jpq_pyserini.neighbours`), rotated.
 
     Returns:
         (N, M) uint8.
     """
     improved = codes.copy()
     for start in range(0, len(rotated), _ROWS):
-        part = _Part(rotated[start : start + _ROWS], improved[start : start + _ROWS], centroids, weight)
+        rows = slice(start, start + _ROWS)
+        theirs = None if across is None else across[rows]
+        part = _Part(rotated[rows], improved[rows], centroids, weight, shrinkage, theirs)
         for _ in range(_MOST_PASSES):
             if not sum(part.choose(i, centroids[i]) for i in range(len(centroids))):
                 break
@@ -39,19 +55,25 @@ def improve_codes(rotated: np.ndarray, codes: np.ndarray, centroids: np.ndarray,
 
 
 def improve_centroids(
-    rotated: np.ndarray, codes: np.ndarray, centroids: np.ndarray, weight: float, rounds: int
+    rotated: np.ndarray,
+    codes: np.ndarray,
+    centroids: np.ndarray,
+    weight: float,
+    rounds: int,
+    shrinkage: float = 0.0,
+    across: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Alternate codes and centroids, sub-vector by sub-vector, each step the exact minimum with all else held.
 
     Args:
-        rotated, codes, centroids, weight: as in :func:`improve_codes`.
+        rotated, codes, centroids, weight, shrinkage, across: as in :func:`improve_codes`.
         rounds: passes over all sub-vectors.
 
     Returns:
         codes (N, M) uint8 and centroids (M, K, D/M) float32; the cost is never above that of the arguments.
     """
     codes, centroids = codes.copy(), centroids.copy()
-    whole = _Part(rotated, codes, centroids, weight)
+    whole = _Part(rotated, codes, centroids, weight, shrinkage, across)
     for _ in range(rounds):
         for i in range(len(centroids)):
             whole.choose(i, centroids[i])
@@ -67,19 +89,28 @@ def cost(rotated: np.ndarray, codes: np.ndarray, centroids: np.ndarray, weight: 
     return float((np.square(residual).sum(1) + weight * np.square(along)).mean())
 
 
+def mean_shrinkage(rotated: np.ndarray, codes: np.ndarray, centroids: np.ndarray) -> float:
+    """Return β of given codes: the mean over the (N, D) documents of u·r as a share of their norm."""
+    whole = _Part(rotated, codes, centroids, 0.0)
+    return float((whole.total / whole.norms).mean())
+
+
 class _Part:
     """Some documents, their codes, and how far each sub-vector's error reaches along the document.
 
     Codes are changed in place.
     """
 
-    def __init__(self, rotated: np.ndarray, codes: np.ndarray, centroids: np.ndarray, weight: float):
+    def __init__(self, rotated, codes, centroids, weight, shrinkage=0.0, across=None):
         M, _, d = centroids.shape
         self.codes, self.weight = codes, weight
         self.y = np.ascontiguousarray(rotated.reshape(-1, M, d).transpose(1, 0, 2))  # (M, n, d)
         self.norms = np.maximum(np.linalg.norm(rotated, axis=1), _TINY)  # (n,)
         self.along = np.stack([self._along(i, centroids[i]) for i in range(M)])  # (M, n): u_i · r_i
-        self.total = self.along.sum(0)  # (n,): u · r
+        self.total = self.along.sum(0)  # (n,): u · r − β‖d‖
+        if shrinkage:
+            self.total -= shrinkage * self.norms
+        self.across = None if across is None else AcrossTerms(across, self.y, codes, centroids)
 
     def choose(self, i: int, centroids: np.ndarray) -> int:
         """Give each document its best code for sub-vector i, centroids (K, d); returns how many changed."""
@@ -96,6 +127,8 @@ class _Part:
             costs -= (2 + 2 * self.weight * reach / norms)[:, None]
             costs *= products
             costs += squares
+            if self.across is not None:
+                costs += self.across.costs(i, rows, centroids)
             best = costs.argmin(1)
             changed += int((best != self.codes[rows, i]).sum())
             self.codes[rows, i] = best
@@ -113,13 +146,19 @@ class _Part:
             if len(members):
                 u_k = u[members]
                 system = len(members) * np.eye(u.shape[1]) + self.weight * (u_k.T @ u_k)
-                centroids[k] = np.linalg.solve(system, self.y[i, members].sum(0) + self.weight * (reach[members] @ u_k))
+                target = self.y[i, members].sum(0) + self.weight * (reach[members] @ u_k)
+                if self.across is not None:
+                    more, further = self.across.system(i, members)
+                    system, target = system + more, target + further
+                centroids[k] = np.linalg.solve(system, target)
         self._update(i, centroids)
 
     def _update(self, i: int, centroids: np.ndarray) -> None:
         along = self._along(i, centroids)
         self.total += along - self.along[i]
         self.along[i] = along
+        if self.across is not None:
+            self.across.update(i, centroids[self.codes[:, i]])
 
     def _along(self, i: int, centroids: np.ndarray) -> np.ndarray:
         residual = self.y[i] - centroids[self.codes[:, i]]

@@ -15,8 +15,10 @@ from safetensors.numpy import load_file, save_file
 
 from jpq_pyserini.anisotropic import improve_codes
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.neighbours import Neighbourhood
 
 _ROWS = 1 << 12  # embeddings rotated at once
+_COSTS = {"anisotropy": float, "shrinkage": float, "neighbours": int}  # numbers that are kept if they are not 0
 # Distances made at once while assigning. Where D/M ≥ 16, Faiss makes a table of all N·M·K of them: 16,384 × 768 at M=48
 # take 805 MB and 6.4 s so, 17 MB and 1.4 s in parts of this size, which stay in the cache.
 _DISTANCES = 1 << 22
@@ -33,12 +35,16 @@ class ProductQuantizer:
         rotation: (D, D) float32, orthonormal, applied as ``x @ rotation.T`` before splitting (OPQ); None for plain PQ.
         anisotropy: h of :mod:`jpq_pyserini.anisotropic`: what an error along a document costs more than one across it
             when its codes are chosen; 0 takes the nearest centroids (equation 9).
+        shrinkage: β of the same module: the share of its norm that an error along a document may have for nothing.
+        neighbours: J of :mod:`jpq_pyserini.neighbours`: towards how many neighbours errors cost more; 0: none.
     """
 
     centroids: np.ndarray
     assignment_centroids: np.ndarray
     rotation: np.ndarray | None = None
     anisotropy: float = 0.0
+    shrinkage: float = 0.0
+    neighbours: int = 0
 
     def __post_init__(self):
         M, K, sub_dimension = self.centroids.shape
@@ -52,6 +58,8 @@ class ProductQuantizer:
             raise JPQError(f"a rotation of shape {self.rotation.shape} does not fit centroids of dimension {D}")
         if not (math.isfinite(self.anisotropy) and self.anisotropy >= 0):
             raise JPQError(f"an anisotropy of {self.anisotropy}: it must be a number of at least 0")
+        if not (math.isfinite(self.shrinkage) and self.neighbours >= 0):
+            raise JPQError(f"a shrinkage of {self.shrinkage} and {self.neighbours} neighbours: numbers of at least 0")
         if K not in (16, 256):
             raise JPQError(f"{K} centroids a sub-vector: only 16 (4 bits) and 256 (8 bits) are supported")
         for name in ("centroids", "assignment_centroids", "rotation"):
@@ -89,21 +97,41 @@ class ProductQuantizer:
         embeddings = self._checked(embeddings)
         return embeddings if self.rotation is None else embeddings @ self.rotation.T
 
-    def encode(self, embeddings: np.ndarray) -> np.ndarray:
+    def encode(self, embeddings: np.ndarray, reference: np.ndarray | None = None) -> np.ndarray:
         """Assign (N, D) embeddings to *assignment* centroids: the nearest (eq. 8, 9), or as ``anisotropy`` says.
+
+        Args:
+            embeddings: (N, D).
+            reference: (n, D) embeddings, or a :class:`~jpq_pyserini.neighbours.Neighbourhood` of them, in which
+                ``neighbours`` are looked for; None: among ``embeddings``. They may be in it themselves.
 
         Returns:
             codes (N, M) uint8.
         """
         embeddings = self._checked(embeddings)
+        neighbourhood = self._neighbourhood(embeddings, reference)
         codes = np.empty((len(embeddings), self.m), dtype=np.uint8)
         for start in range(0, len(embeddings), _ROWS):
-            rotated = self.rotate(embeddings[start : start + _ROWS])
+            part = embeddings[start : start + _ROWS]
+            rotated = self.rotate(part)
             chosen = assign(rotated, self.assignment_centroids)
-            if self.anisotropy:
-                chosen = improve_codes(rotated, chosen, self.assignment_centroids, self.anisotropy)
+            if self.anisotropy or neighbourhood:
+                across = None if neighbourhood is None else self.rotate_directions(neighbourhood.across(part))
+                costs = self.assignment_centroids, self.anisotropy, self.shrinkage, across
+                chosen = improve_codes(rotated, chosen, *costs)
             codes[start : start + _ROWS] = chosen
         return codes
+
+    def rotate_directions(self, across: np.ndarray) -> np.ndarray:
+        """Rotate (n, J, D) directions as :meth:`rotate` does embeddings."""
+        return across if self.rotation is None else across @ self.rotation.T
+
+    def _neighbourhood(self, embeddings, reference) -> Neighbourhood | None:
+        if not self.neighbours or not len(embeddings):
+            return None
+        if isinstance(reference, Neighbourhood):
+            return reference
+        return Neighbourhood(embeddings if reference is None else reference, self.neighbours)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Rebuild d† of equation 8 with the *trained* centroids: codes (N, M) → (N, D) float32, rotated back."""
@@ -136,12 +164,13 @@ class ProductQuantizer:
         return dataclasses.replace(self, centroids=centroids)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write safetensors: ``centroids``, ``assignment_centroids``, ``rotation`` and ``anisotropy`` if there are."""
+        """Write safetensors: both sets of centroids, and the other attributes if there are any."""
         tensors = {"centroids": self.centroids, "assignment_centroids": self.assignment_centroids}
         if self.rotation is not None:
             tensors["rotation"] = self.rotation
-        if self.anisotropy:
-            tensors["anisotropy"] = np.array([self.anisotropy])
+        for name in _COSTS:
+            if getattr(self, name):
+                tensors[name] = np.array([getattr(self, name)], dtype=np.float64)
         save_file(tensors, path)
 
     @classmethod
@@ -149,8 +178,8 @@ class ProductQuantizer:
         """Read what :meth:`save` wrote; :class:`JPQError` when the file is missing, truncated or something else."""
         try:
             tensors = load_file(path)
-            anisotropy = float(tensors["anisotropy"][0]) if "anisotropy" in tensors else 0.0
-            return cls(tensors["centroids"], tensors["assignment_centroids"], tensors.get("rotation"), anisotropy)
+            costs = {name: as_(tensors[name][0]) for name, as_ in _COSTS.items() if name in tensors}
+            return cls(tensors["centroids"], tensors["assignment_centroids"], tensors.get("rotation"), **costs)
         except (OSError, SafetensorError, KeyError) as error:
             raise JPQError(f"{path} is no readable codec ({error}): copy it again from where it was built") from error
 

@@ -16,9 +16,11 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.flat import FlatFolder
 from jpq_pyserini.index import grow
 from jpq_pyserini.index.corpus import Corpus
+from jpq_pyserini.neighbours import Neighbourhood
 from jpq_pyserini.storage import new_file
 from jpq_pyserini.text_encoder import embed_passages
 
+_REFERENCE = 1 << 16  # documents, drawn at random, in which neighbours are looked for
 _CHUNK = 2048  # documents encoded, coded and written at once; their embeddings are then forgotten
 _RUN, _CODES, _DOCIDS = "run.json", "codes", "docid"
 
@@ -133,19 +135,21 @@ def code_flat(flat: FlatFolder, codec: ProductQuantizer, progress: bool) -> np.n
             f"{flat.path} has embeddings of dimension {D}, the codec {codec.dimension}: encode the documents with the "
             "encoder recorded in jpq.json"
         )
+    reference = Neighbourhood(flat.sample(_REFERENCE, seed=0), codec.neighbours) if codec.neighbours else None
     codes = np.empty((N, codec.m), dtype=np.uint8)
     with tqdm(total=N, desc="code", unit="doc", unit_scale=True, disable=not progress) as bar:
         for start, chunk in flat.chunks():
-            codes[start : start + len(chunk)] = codec.encode(chunk)
+            codes[start : start + len(chunk)] = codec.encode(chunk, reference)
             bar.update(len(chunk))
     return codes
 
 
 def codec_digest(codec: ProductQuantizer) -> str:
-    """Return the SHA-256 of what codes depend on: rotation, assignment centroids and anisotropy."""
+    """Return the SHA-256 of what codes depend on: rotation, assignment centroids, costs of errors."""
     digest = hashlib.sha256(codec.assignment_centroids.tobytes())
     digest.update(b"" if codec.rotation is None else codec.rotation.tobytes())
-    digest.update(repr(codec.anisotropy).encode() if codec.anisotropy else b"")
+    for cost in (codec.anisotropy, codec.shrinkage, codec.neighbours):
+        digest.update(repr(cost).encode() if cost else b"")
     return digest.hexdigest()
 
 

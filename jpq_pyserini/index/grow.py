@@ -121,8 +121,10 @@ def _codec_difference(first: ProductQuantizer, other: ProductQuantizer) -> str |
             return f"one has a {name} and the other none"
         if mine is not None and not np.array_equal(mine, theirs):
             return f"the {name.replace('_', ' ')} of their codecs differ (by up to {np.abs(mine - theirs).max():.2g})"
-    if first.anisotropy != other.anisotropy:
-        return f"their codes were chosen with an anisotropy of {first.anisotropy:g} and of {other.anisotropy:g}"
+    for name in ("anisotropy", "shrinkage", "neighbours"):
+        mine, theirs = getattr(first, name), getattr(other, name)
+        if mine != theirs:
+            return f"their codes were chosen with {name} {mine:g} and {theirs:g}"
     return None
 
 

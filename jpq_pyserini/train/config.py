@@ -9,6 +9,8 @@ from jpq_pyserini.errors import JPQError
 PAPER_CENTROID_LR = {16: 5e-6, 24: 5e-6, 32: 2e-5, 48: 1e-4, 64: 1e-4, 96: 1e-4}
 #: A score scale that lets pairwise losses move normalised embeddings, whose scores differ by a few hundredths.
 NORMALISED_SCORE_SCALE = 20.0
+#: Chosen on SQuAD's val and training questions, as the number of neighbours was.
+ANISOTROPY, ANISOTROPY_WITH_NEIGHBOURS = 3.0, 10.0
 
 LOSSES = ("lambdarank", "ranknet", "hinge")
 _AT_LEAST_ONE = {
@@ -47,10 +49,16 @@ class TrainConfig:
     opq: bool = _setting(True, "learn a rotation (OPQ); without it plain PQ")
     opq_sample: int = _setting(65536, "embeddings that OPQ learns from, drawn at random")
     opq_iterations: int = _setting(40, "rounds of OPQ")
-    anisotropy: float = _setting(
-        3.0,
+    anisotropy: float | None = _setting(
+        None,
         "what an error along a document costs more than one across it when codes are chosen; 0 is the paper's choice, "
         "the nearest centroids",
+        shown=f"{ANISOTROPY:g}, with --neighbours {ANISOTROPY_WITH_NEIGHBOURS:g}",
+    )
+    neighbours: int = _setting(
+        0,
+        "errors towards so many nearest neighbours cost more when codes are chosen: better at 16 to 48 bytes, but "
+        "coding takes longer; 8 is a good number",
     )
     loss: str = _setting("lambdarank", "pairwise loss on the quantized scores", choices=LOSSES)
     lambda_cut: int = _setting(
@@ -149,6 +157,13 @@ class TrainConfig:
     def labels_needed(self) -> bool:
         """Whether training needs judgements: always, unless the loss is distillation alone."""
         return self.distillation < 1
+
+    @property
+    def effective_anisotropy(self) -> float:
+        """h: as set, else the default, which depends on ``neighbours``."""
+        if self.anisotropy is not None:
+            return self.anisotropy
+        return ANISOTROPY_WITH_NEIGHBOURS if self.neighbours else ANISOTROPY
 
     @property
     def effective_centroid_lr(self) -> float:

@@ -1,5 +1,6 @@
 """The start of JPQ: OPQ on a sample, then codes for every document, kept with the checkpoints."""
 
+import math
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -7,17 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from jpq_pyserini.anisotropic import improve_centroids
+from jpq_pyserini.anisotropic import improve_centroids, mean_shrinkage
 from jpq_pyserini.codec import ProductQuantizer, assign
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.flat import FlatFolder
 from jpq_pyserini.index.coding import code_flat
+from jpq_pyserini.neighbours import Neighbourhood
 from jpq_pyserini.storage import new_directory
 from jpq_pyserini.train.config import TrainConfig
 from jpq_pyserini.train.opq import train_opq
 
 _CODEC, _CODES = "codec.safetensors", "codes.npy"
 _ANISOTROPIC_ROUNDS = 4
+_ELEMENTS = 1 << 27  # floats of directions towards neighbours held at once
 
 
 def initialise(
@@ -51,18 +54,27 @@ def initialise(
             device=device,
             progress=progress,
         )
-        if config.anisotropy:
-            centroids = _anisotropic(sample, rotation, centroids, config.anisotropy)
-        codec = ProductQuantizer(centroids, centroids, rotation, config.anisotropy)
+        codec = _score_aware(sample, ProductQuantizer(centroids, centroids, rotation), config)
     with phase("code"):
         return codec, code_flat(flat, codec, progress)
 
 
-def _anisotropic(sample: np.ndarray, rotation, centroids: np.ndarray, weight: float) -> np.ndarray:
-    """Move OPQ's centroids to where the codes of the sample cost least when errors along a document weigh more."""
-    rotated = sample if rotation is None else sample @ rotation.T
+def _score_aware(sample: np.ndarray, codec: ProductQuantizer, config: TrainConfig) -> ProductQuantizer:
+    """Move OPQ's centroids to where the codes of the sample cost least by the costs that the settings name."""
+    weight, neighbours = config.effective_anisotropy, config.neighbours
+    if not (weight or neighbours):
+        return codec
+    shrinkage, across = 0.0, None
+    if neighbours:
+        neighbourhood = Neighbourhood(sample, neighbours)
+        sample = sample[:: math.ceil(sample.size * neighbours / _ELEMENTS)]
+        across = codec.rotate_directions(neighbourhood.across(sample))
+    rotated, centroids = codec.rotate(sample), codec.assignment_centroids
     nearest = assign(rotated, centroids)
-    return improve_centroids(rotated, nearest, centroids, weight, _ANISOTROPIC_ROUNDS)[1]
+    if neighbours:
+        shrinkage = mean_shrinkage(rotated, nearest, centroids)
+    moved = improve_centroids(rotated, nearest, centroids, weight, _ANISOTROPIC_ROUNDS, shrinkage, across)[1]
+    return ProductQuantizer(moved, moved, codec.rotation, weight, shrinkage, neighbours)
 
 
 def save_start(folder: str | os.PathLike, codec: ProductQuantizer, codes: np.ndarray) -> None:
