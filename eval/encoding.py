@@ -10,8 +10,8 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from jpq_pyserini.eval.latency.race import summary
 from jpq_pyserini.eval.measures import evaluate, mean
+from jpq_pyserini.eval.timing import summary
 
 from jpq_pyserini import backends, layouts
 from jpq_pyserini.cli import run_main

@@ -10,11 +10,12 @@ from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.facts import read_facts
 from jpq_pyserini.eval.latency import queries as query_cache
 from jpq_pyserini.eval.latency.queries import encoded_queries
-from jpq_pyserini.eval.latency.race import Entry, Settings, race, summary
+from jpq_pyserini.eval.latency.race import Entry, Settings, race
 from jpq_pyserini.eval.latency.report import as_markdown
 from jpq_pyserini.eval.latency.runs import choose, ranked, run_file_name, write_run
 from jpq_pyserini.eval.lists import measure
 from jpq_pyserini.eval.systems import SYSTEMS, Data
+from jpq_pyserini.eval.timing import summary
 from tiny import tiny_corpus
 
 from jpq_pyserini import JPQIndex

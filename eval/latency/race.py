@@ -10,6 +10,7 @@ from jpq_pyserini.eval.latency.runs import ranked, run_file_name, write_run
 from jpq_pyserini.eval.latency.workers import Worker
 from jpq_pyserini.eval.measures import evaluate, mean
 from jpq_pyserini.eval.systems import SYSTEMS, Data
+from jpq_pyserini.eval.timing import summary
 
 from jpq_pyserini.errors import JPQError
 
@@ -106,19 +107,6 @@ def race(
     for point in points:
         point["times"] = {name: summary(seconds) for name, seconds in point["times"].items()}
     return {"points": points, "left_out": left_out}
-
-
-def summary(seconds: Sequence[float]) -> dict[str, float]:
-    """Return median, 95th percentile and least in milliseconds a query, and queries a second at the median."""
-    median = float(np.median(seconds))
-    p95 = float(np.percentile(seconds, 95))
-    return {
-        "median_ms": 1e3 * median,
-        "p95_ms": 1e3 * p95,
-        "least_ms": 1e3 * float(np.min(seconds)),  # what a machine that others use as well would do alone
-        "qps": 1 / median,
-        "samples": len(seconds),
-    }
 
 
 def _why_not(entry: Entry, settings: Settings) -> str | None:
