@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from jpq_pyserini.eval.latency.runs import choose, write_comparison, write_point
 from jpq_pyserini.eval.runs import named_paths
 from jpq_pyserini.eval.systems import SYSTEMS, Data
 
-from jpq_pyserini.cli import add_dataclass_arguments, dataclass_from_arguments, run_main
+from jpq_pyserini.cli import add_dataclass_arguments, command_line, dataclass_from_arguments, run_main
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.flat import FlatFolder
 from jpq_pyserini.names import DOCID, QUERY_ENCODER
@@ -59,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             races = [_synthetic(count, args, settings, names, Path(scratch)) for count in args.documents]
     for each in races:
         choose(each["points"], args.tolerance, args.as_fast_as)
-    command = "python -m jpq_pyserini.eval.latency " + shlex.join(sys.argv[1:] if argv is None else argv)
+    command = command_line("jpq_pyserini.eval.latency", argv)
     for name, text in (
         ("latency.json", as_json(races, settings, command)),
         ("latency.md", as_markdown(races, command)),
