@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.facts import Facts, write_facts
-from jpq_pyserini.eval.report import FORMS
+from jpq_pyserini.eval.report import FORMS, form_of, write_forms
 
 from jpq_pyserini.exact import as_trec_eval_reads, best_first
 from jpq_pyserini.storage import new_file
@@ -92,11 +92,8 @@ def write_comparison(points: Sequence[dict], args, hits: int, note) -> tuple[str
     qrels = {qid: judged for qid, judged in read_qrels(args.qrels).items() if qid in topics}
     measures = ["RR@10", "nDCG@10", *(f"R@{depth}" for depth in (100, 1000) if depth <= hits)]
     comparison = compare(runs, qrels, measures, against=against, topics=topics, with_hits=True, note=note)
-    written = []
-    for form, ending in (("html", "html"), ("markdown", "md"), ("json", "json")):
-        written.append(folder / f"systems.{ending}")
-        with new_file(written[-1]) as file:
-            file.write(FORMS[form][0](comparison, qrels=args.qrels, topics=args.topics))
+    written = [folder / f"systems.{ending}" for ending in ("html", "md", "json")]
+    write_forms(comparison, {path: form_of(path) for path in written}, qrels=args.qrels, topics=args.topics)
     return FORMS["text"][0](comparison), written
 
 
