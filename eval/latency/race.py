@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jpq_pyserini.eval.latency.runs import ranked, run_file_name, write_run
+from jpq_pyserini.eval.latency.runs import ranked, run_file_name
 from jpq_pyserini.eval.latency.workers import Worker
 from jpq_pyserini.eval.measures import evaluate, mean
+from jpq_pyserini.eval.run_writing import PYSERINI, write_run
 from jpq_pyserini.eval.systems import SYSTEMS, Data
 from jpq_pyserini.eval.timing import summary
 
@@ -151,7 +152,7 @@ def _points(entry: Entry, worker: Worker, settings: Settings, qrels, qids, runs,
             hits = ranked(*worker.ask("hits", settings.hits, settings.threads), entry.docids)
         if runs is not None:
             point["run"] = run_file_name(entry.name, point["setting"])
-            write_run(runs / point["run"], qids, hits, Path(point["run"]).stem)
+            write_run(runs / point["run"], zip(qids, hits, strict=True), Path(point["run"]).stem, PYSERINI)
         if qrels is not None:
             point["effectiveness"] = _effectiveness(hits, qrels, qids)
             note(f"{entry.title} {point['setting']}: {point['effectiveness']}")
