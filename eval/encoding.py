@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import sys
 import time
 from collections.abc import Sequence
 from importlib import metadata
@@ -14,7 +13,7 @@ from jpq_pyserini.eval.measures import evaluate, mean
 from jpq_pyserini.eval.timing import summary
 
 from jpq_pyserini import backends, layouts
-from jpq_pyserini.cli import command_line, run_main
+from jpq_pyserini.cli import command_line, note, run_main
 from jpq_pyserini.docids import Docids
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.exact import ExactIndex
@@ -42,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         try:
             backends.apply(model, folder, backend)
         except JPQError as error:
-            print(f"left out: {error}", file=sys.stderr)
+            note(f"left out: {error}")
             continue
         models[backend] = model
     docids = Docids(Path(args.index) / DOCID)
