@@ -243,9 +243,11 @@ def test_bad_sources(tiny, tmp_path):
     (tmp_path / "empty.jsonl").write_text("\n")
     refused("empty.jsonl holds no documents", *build("--corpus", tmp_path / "empty.jsonl"))
     (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(good.read_bytes())[:-9])
-    refused("cut.jsonl.gz is damaged", *build("--corpus", tmp_path / "cut.jsonl.gz"))
+    refused("cut.jsonl.gz: damaged gzip file", *build("--corpus", tmp_path / "cut.jsonl.gz"))
     refused("index.jsonl is no file", *build("--corpus", tmp_path / "index.jsonl"))
     refused("--resume goes with --corpus", *build("--embeddings", tiny / "flat", "--resume"))
+    refused("--batch-size goes with --corpus", *build("--embeddings", tiny / "flat", "--batch-size", "8"))
+    refused("--batch-size 0: must be at least 1", *build("--corpus", good, "--batch-size", "0"))
     refused("has no jpq.json", "build", "--like", tiny / "flat", "--corpus", good, "--output", tmp_path / "new")
     bare = tmp_path / "bare"
     shutil.copytree(tiny / "index", bare)
@@ -269,7 +271,16 @@ def test_texts_as_pyserini_takes_them(tmp_path):
     ]
     path = tmp_path / "c.jsonl"
     path.write_text("".join(json.dumps(line) + "\n\n" for line in lines))
-    assert list(Corpus(path)) == [("7", "t\nx"), ("8", "x"), ("9", "t\nx")]
+    wanted = [("7", "t\nx"), ("8", "x"), ("9", "t\nx")]
+    assert list(Corpus(path)) == wanted
+    folder = tmp_path / "folder"
+    (folder / "b").mkdir(parents=True)
+    (folder / "a.json").write_text(json.dumps(lines[:2], indent=1))
+    (folder / "b" / "one.json").write_text(json.dumps(lines[2], indent=1))
+    assert list(Corpus(folder)) == wanted
+    with gzip.open(tmp_path / "lines.json.gz", "wt") as file:
+        file.write(path.read_text())
+    assert list(Corpus(tmp_path / "lines.json.gz")) == wanted
 
 
 def test_a_log_keeps_whole_documents_only(tmp_path):
