@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.topics import text_lines
+from jpq_pyserini.lines import text_lines
 
 _SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 
