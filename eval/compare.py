@@ -3,12 +3,11 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.facts import read_facts
 from jpq_pyserini.eval.measures import DEFAULT_MEASURES, parse_measure
-from jpq_pyserini.eval.report import FORMS, per_query_lines
+from jpq_pyserini.eval.report import FORMS, form_of, per_query_lines, write_forms
 from jpq_pyserini.eval.runs import named_paths, run_name
 from jpq_pyserini.eval.significance import CORRECTIONS
 
@@ -40,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.against is None and args.correction != "none":
         raise JPQError(f"--correction {args.correction} needs --against NAME: without it nothing is tested")
     gains = _gains(args.gains, runs, args.against)
-    forms = _forms(args.output, args.format)
+    files = {path: args.format or form_of(path) for path in args.output}
+    printed = None if files else args.format or "text"
     for name in args.measures:
         parse_measure(name)  # before the minutes that reading may take
     qrels = read_qrels(args.qrels)
@@ -52,21 +52,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         correction=args.correction,
         topics=read_topics(args.topics) if args.topics is not None else {},
         gains=gains,
-        with_hits=bool(gains) or "html" in forms.values(),
+        with_hits=bool(gains) or "html" in (printed, *files.values()),
         note=note,
     )
     if args.per_query is not None:
         with new_file(args.per_query) as file:
             file.writelines(per_query_lines(comparison))
     facts = {"qrels": args.qrels} | ({"topics": args.topics} if args.topics else {}) | {"files": runs}
-    for path, form in forms.items():
-        text = FORMS[form][0](comparison, **facts)
-        if path is None:
-            sys.stdout.write(text)
-            continue
-        with new_file(path) as file:
-            file.write(text)
-    if written := [path for path in (*forms, args.per_query) if path is not None]:
+    write_forms(comparison, files, **facts)
+    if printed is not None:
+        sys.stdout.write(FORMS[printed][0](comparison, **facts))
+    if written := [path for path in (*files, args.per_query) if path is not None]:
         print(f"wrote {', '.join(written)}", file=sys.stderr)  # stdout may hold a table
 
 
@@ -134,14 +130,6 @@ def _gains(arguments: Sequence[str], runs: Mapping[str, str], against: str | Non
             raise JPQError(f"--gains {argument}: name another run with --against, to compare it with")
         gains[name] = int(count)
     return gains
-
-
-def _forms(outputs: Sequence[str], form: str | None) -> dict[str | None, str]:
-    """Return output file to form; None stands for the terminal."""
-    by_ending = {ending: name for name, (_, endings) in FORMS.items() for ending in endings}
-    if not outputs:
-        return {None: form or "text"}
-    return {path: form or by_ending.get(Path(path).suffix.lower(), "text") for path in outputs}
 
 
 if __name__ == "__main__":

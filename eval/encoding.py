@@ -3,18 +3,17 @@
 import argparse
 import json
 import os
-import sys
 import time
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from jpq_pyserini.eval.latency.race import summary
 from jpq_pyserini.eval.measures import evaluate, mean
+from jpq_pyserini.eval.timing import summary
 
 from jpq_pyserini import backends, layouts
-from jpq_pyserini.cli import run_main
+from jpq_pyserini.cli import command_line, note, run_main
 from jpq_pyserini.docids import Docids
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.exact import ExactIndex
@@ -42,14 +41,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         try:
             backends.apply(model, folder, backend)
         except JPQError as error:
-            print(f"left out: {error}", file=sys.stderr)
+            note(f"left out: {error}")
             continue
         models[backend] = model
     docids = Docids(Path(args.index) / DOCID)
     index = ExactIndex(layouts.read(Path(args.index) / INDEX), docids)
     results = measure(models, index, docids, topics, qrels, args.rounds)
     record = {
-        "command": "python -m jpq_pyserini.eval.encoding " + " ".join(sys.argv[1:] if argv is None else argv),
+        "command": command_line("jpq_pyserini.eval.encoding", argv),
         "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
         "queries": len(topics),
         "versions": library_versions() | _runtimes(),

@@ -2,14 +2,13 @@
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Sequence
 
 import numpy as np
 
 from jpq_pyserini import JPQIndex, layouts
-from jpq_pyserini.cli import run_main
+from jpq_pyserini.cli import command_line, progress, run_main
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.exact import ExactIndex
 from jpq_pyserini.index import library_versions
@@ -36,9 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not 1 <= size <= len(index):
             raise JPQError(f"--sizes {size}: the index has {len(index):,} documents")
         results.append(measure(index, vectors, relevant, size, args.target, args.seed))
-        print(results[-1], file=sys.stderr, flush=True)
-    command = "python -m jpq_pyserini.eval.lists " + " ".join(sys.argv[1:] if argv is None else argv)
+        progress(str(results[-1]))
     if args.output:
+        command = command_line("jpq_pyserini.eval.lists", argv)
         record = {"command": command, "target": args.target, "versions": library_versions(), "sizes": results}
         with new_file(args.output) as file:
             file.write(json.dumps(record, indent=2) + "\n")

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jpq_pyserini.cli import run_main
+from jpq_pyserini.cli import command_line, run_main
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import library_versions
 from jpq_pyserini.storage import new_file
@@ -165,7 +165,7 @@ def main() -> None:
         figures["bytes_per_document"] = round(grown / (rows[-1]["documents"] - rows[0]["documents"]), 1)
         print(f"{figures['bytes_per_document']} bytes more for each document, of which codes are {args.m}")
     if args.output:
-        command = f"python -m jpq_pyserini.eval.memory {' '.join(_without_places(sys.argv[1:]))}".strip()
+        command = command_line("jpq_pyserini.eval.memory", _without_places(sys.argv[1:]))
         with new_file(args.output) as file:
             json.dump({"command": command, "versions": library_versions(), **figures}, file, indent=1)
             file.write("\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.topics import columns_of, text_lines
+from jpq_pyserini.lines import columns_of, text_lines
 
 _TREC = ("qid", "q0", "docid", "rank", "score", "tag")
 _MSMARCO = ("qid", "docid", "rank")

@@ -10,7 +10,6 @@ import copy
 import json
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -19,7 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 
-from jpq_pyserini.cli import run_main
+from jpq_pyserini.cli import command_line, run_main
 from jpq_pyserini.codec import ProductQuantizer
 from jpq_pyserini.index import library_versions
 from jpq_pyserini.storage import new_file
@@ -171,7 +170,8 @@ def main() -> None:
         print(f"{'ratio':10}" + "".join(f"{ratio:11.1f}x" for ratio in ratios))
     if args.output:
         with new_file(args.output) as file:
-            json.dump({"command": sys.argv[1:], "versions": library_versions(), "seconds": results}, file, indent=1)
+            record = {"command": command_line("jpq_pyserini.eval.train_step"), "versions": library_versions()}
+            json.dump({**record, "seconds": results}, file, indent=1)
 
 
 def _timed(seconds: dict[str, float], phase: str, work: Callable):

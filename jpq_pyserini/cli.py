@@ -36,6 +36,11 @@ def note(line: str) -> None:
     print(f"note: {line}", file=sys.stderr)
 
 
+def progress(line: str) -> None:
+    """Tell on stderr what is being done, or what has been done of it."""
+    print(line, file=sys.stderr)
+
+
 def command_line(module: str, argv: Sequence[str] | None = None) -> str:
     """Return how ``python -m module`` was called, to be kept with its results; ``argv`` is what ``main`` was given."""
     return shlex.join(["python", "-m", module, *map(str, sys.argv[1:] if argv is None else argv)])

@@ -1,21 +1,45 @@
 """External ids by row without a Python string for each: the file mapped, and where its lines start."""
 
+import codecs
 import mmap
+import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 
 from jpq_pyserini.errors import JPQError
 
 _CHUNK = 1 << 24
+_ROWS = 1 << 12  # decoded at once by a loop over all
 
 
-class Docids(Sequence):
+class _ByRow(Sequence):
+    """What a list of docids can do, for a class with ``__len__`` and ``_at(row)``."""
+
+    __hash__ = None
+
+    def __getitem__(self, row):
+        if isinstance(row, slice):
+            return [self._at(each) for each in range(*row.indices(len(self)))]
+        if row < 0:
+            row += len(self)
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {row} of {len(self):,} docids")
+        return self._at(row)
+
+    def __eq__(self, other) -> bool:
+        if not isinstance(other, Sequence) or isinstance(other, str):
+            return NotImplemented
+        return len(self) == len(other) and all(map(operator.eq, self, other))
+
+
+class Docids(_ByRow):
     """The lines of a ``docid`` file: ``docids[row]``, stripped at the end as Pyserini does.
 
     Costs 4 bytes a document (8 when the file passes 4 GB), and the pages of the file that were looked at; Pyserini's
-    list of strings costs about 64.
+    list of strings costs about 64. Equal to any sequence of the same docids.
 
     Raises:
         JPQError: the file is missing or no UTF-8 text.
@@ -35,27 +59,50 @@ class Docids(Sequence):
         self._ends = np.concatenate([*ends, np.empty(0, kind)])
         if size and self._text[-1:] != b"\n":
             self._ends = np.append(self._ends, kind(size))
-        self._path = path
+        self._check_text(path, size)
 
     def __len__(self) -> int:
         return len(self._ends)
 
-    def __getitem__(self, row):
-        if isinstance(row, slice):
-            return [self[each] for each in range(*row.indices(len(self)))]
-        if row < 0:
-            row += len(self)
-        if not 0 <= row < len(self):
-            raise IndexError(f"row {row} of {len(self):,} docids")
-        start = int(self._ends[row - 1]) + 1 if row else 0
-        line = self._text[start : int(self._ends[row])]
-        try:
-            return line.decode("utf-8").rstrip()
-        except UnicodeDecodeError as error:
-            raise JPQError(f"{self._path} is not UTF-8 text ({error.reason} in line {row + 1})") from None
+    def __iter__(self) -> Iterator[str]:
+        for first in range(0, len(self), _ROWS):
+            last = min(first + _ROWS, len(self)) - 1
+            lines = self._text[self._start(first) : int(self._ends[last])].decode("utf-8").split("\n")
+            yield from map(str.rstrip, lines)
+
+    def _at(self, row: int) -> str:
+        return self._text[self._start(row) : int(self._ends[row])].decode("utf-8").rstrip()
+
+    def _start(self, row: int) -> int:
+        return int(self._ends[row - 1]) + 1 if row else 0
+
+    def _check_text(self, path: str | os.PathLike, size: int) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        for start in range(0, size, _CHUNK):
+            stop = min(start + _CHUNK, size)
+            try:
+                decoder.decode(self._text[start:stop], final=stop == size)
+            except UnicodeDecodeError as error:
+                row = int(np.searchsorted(self._ends, stop - len(error.object) + error.start))
+                raise JPQError(f"{path} is not UTF-8 text ({error.reason} in line {row + 1})") from None
+
+
+class JoinedDocids(_ByRow):
+    """The docids of several collections, one after the other, as one sequence; nothing is copied."""
+
+    def __init__(self, parts: Sequence[Sequence[str]]):
+        self._parts = list(parts)
+        self._firsts = np.cumsum([0, *map(len, self._parts)])  # of each part, and the length of all
+
+    def __len__(self) -> int:
+        return int(self._firsts[-1])
 
     def __iter__(self) -> Iterator[str]:
-        return (self[row] for row in range(len(self)))
+        return chain.from_iterable(self._parts)
+
+    def _at(self, row: int) -> str:
+        part = int(np.searchsorted(self._firsts, row, side="right")) - 1
+        return self._parts[part][row - int(self._firsts[part])]
 
 
 class RowsByDocid(Mapping):
@@ -71,7 +118,7 @@ class RowsByDocid(Mapping):
 
     def __init__(self, docids: Sequence[str], place: str):
         self._docids = docids
-        hashes = np.fromiter((hash(docid) for docid in docids), dtype=np.int64, count=len(docids))
+        hashes = _hashes(docids)
         self._order = np.argsort(hashes, kind="stable")
         hashes.sort()
         self._hashes = hashes
@@ -98,3 +145,27 @@ class RowsByDocid(Mapping):
 
     def _at(self, i: int) -> str:
         return self._docids[int(self._order[i])]
+
+
+def first_repeated(docids: Sequence[str]) -> tuple[int, int] | None:
+    """Return the rows of the first docid that was there before, earlier one first; None when all differ.
+
+    Takes 8 bytes a docid, or 24 when two hashes are equal, where a set of strings takes some 100.
+    """
+    hashes = _hashes(docids)
+    hashes.sort()
+    if (hashes[1:] != hashes[:-1]).all():
+        return None
+    hashes = _hashes(docids)
+    order = np.argsort(hashes, kind="stable")
+    again = order[1:][hashes[order[1:]] == hashes[order[:-1]]]  # the rows whose hash was there before
+    for row in np.sort(again).tolist():  # different docids of one hash are next to impossible
+        docid = docids[row]
+        for earlier in np.flatnonzero(hashes[:row] == hashes[row]).tolist():
+            if docids[earlier] == docid:
+                return earlier, row
+    return None
+
+
+def _hashes(docids: Sequence[str]) -> np.ndarray:
+    return np.fromiter(map(hash, docids), dtype=np.int64, count=len(docids))

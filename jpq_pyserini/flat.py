@@ -83,17 +83,6 @@ class FlatFolder:
         return sample
 
 
-def read_docids(path: str | os.PathLike) -> list[str]:
-    """Read external ids, one a line, as Pyserini's ``FaissSearcher.load_docids`` does (stripped at the end)."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return [line.rstrip() for line in file]
-    except FileNotFoundError:
-        raise JPQError(f"{path} is missing: an index folder holds the files index and docid") from None
-    except UnicodeDecodeError as error:
-        raise JPQError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
-
-
 def _map_embeddings(path: Path) -> np.ndarray:
     try:
         size = path.stat().st_size

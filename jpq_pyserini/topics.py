@@ -5,21 +5,18 @@ Pyserini is imported inside the functions and only when a file needs its Java: p
 
 import contextlib
 import difflib
-import gzip
 import json
 import os
 import re
 import sys
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from jpq_pyserini.errors import JPQError, reason_of
+from jpq_pyserini.lines import columns_of, quoted, text_lines
 
 _PLAIN_TOPICS = (".tsv", ".tsv.gz", ".txt", ".txt.gz")
 _FILE_NAME = re.compile(r"[/\\]|\.(tsv|txt|jsonl?|trec|csv|gz)$")
-_COLUMN = re.compile(r"[^ \t\v\f]+")
-_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")  # what errors="surrogateescape" makes of bytes that are not UTF-8
 _JAVA_BLANKS = "".join(map(chr, range(33)))  # what Java's String.trim removes; Python's strip() takes more
 _QRELS_FORM = "qrels lines are 'qid 0 docid relevance' (4 columns), relevance an integer"
 
@@ -81,7 +78,7 @@ def read_qrels(name_or_path: str | os.PathLike) -> dict[str, dict[str, int]]:
         if not columns:
             continue
         if len(columns) != 4:
-            raise JPQError(f"{path}:{number}: {len(columns)} columns in {_short(line)}: {_QRELS_FORM}")
+            raise JPQError(f"{path}:{number}: {len(columns)} columns in {quoted(line)}: {_QRELS_FORM}")
         qid, _, docid, relevance = columns
         judged = qrels.setdefault(qid, {})
         if docid in judged:
@@ -128,31 +125,6 @@ def training_pairs(
     return pairs, len(topics) - len(pairs)
 
 
-def text_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
-    r"""Yield (line number from 1, line without its end) of a UTF-8 file, gunzipped if named .gz; \n, \r\n or \r ends.
-
-    Raises:
-        JPQError: bytes that are not UTF-8, a byte order mark, a damaged .gz.
-    """
-    path = str(path)
-    try:
-        opener = gzip.open if path.endswith(".gz") else open
-        with opener(path, "rt", encoding="utf-8", errors="surrogateescape") as file:
-            for number, line in enumerate(file, 1):
-                if number == 1 and line.startswith("\ufeff"):
-                    raise JPQError(f"{path}:1: starts with a byte order mark: save the file as UTF-8 without one")
-                if not line.isascii() and _ESCAPED_BYTE.search(line):
-                    raise JPQError(f"{path}:{number}: not UTF-8 in {_short(line)}: convert the file to UTF-8")
-                yield number, line.rstrip("\n")
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise JPQError(f"{path}: damaged gzip file ({error}): fetch or write it again") from None
-
-
-def columns_of(line: str) -> list[str]:
-    """Split at ASCII blanks only, as trec_eval does; ``str.split`` would cut ids at a no-break space."""
-    return _COLUMN.findall(line)
-
-
 def _existing_file(name_or_path: str | os.PathLike) -> str | None:
     """Return the path as a string, or None if it can only be a name of Pyserini's."""
     path = os.fspath(name_or_path)
@@ -172,7 +144,7 @@ def _plain_topics(path: str) -> dict[str, str]:
         columns = line.strip(_JAVA_BLANKS).split("\t")
         if len(columns) == 1:
             raise JPQError(
-                f"{path}:{number}: one column in {_short(line)}: topics lines are 'qid<TAB>query text', none is blank"
+                f"{path}:{number}: one column in {quoted(line)}: topics lines are 'qid<TAB>query text', none is blank"
             )
         _add_topic(topics, columns[0], columns[1].strip(_JAVA_BLANKS), f"{path}:{number}")
     return _not_empty(topics, path)
@@ -265,7 +237,3 @@ def _as_jpq_error(source: str, kind: str) -> Iterator[None]:
         elif source.endswith(".jsonl"):
             hint = ' (it wants lines like {"id": "1", "title": "query text"})'
         raise JPQError(f"Pyserini cannot read the {kind} {source}{hint}: {reason_of(error)}") from error
-
-
-def _short(line: str) -> str:
-    return repr(line if len(line) <= 60 else line[:57] + "...")

@@ -6,7 +6,6 @@ import pytest
 from test_codec import random_codec, random_embeddings
 
 from jpq_pyserini import JPQError, layouts
-from jpq_pyserini.docids import Docids
 from jpq_pyserini.exact import ExactIndex, as_trec_eval_reads, best_first, default_margin
 
 N = 3000
@@ -104,32 +103,3 @@ def test_order_agrees_with_trec_eval(tmp_path):
         for place, at in enumerate(order, 1):
             measured = pytrec_eval.RelevanceEvaluator({"q": {docids[at]: 1}}, {"recip_rank"}).evaluate({"q": run})
             assert round(1 / measured["q"]["recip_rank"]) == place
-
-
-def test_docids_file(tmp_path):
-    for text in ("a\nbé \nc\t\n", "a\nb\nlast", "", "\n\nx\n"):
-        (tmp_path / "docid").write_text(text, encoding="utf-8")
-        docids = Docids(tmp_path / "docid")
-        assert list(docids) == [line.rstrip() for line in text.splitlines(keepends=True)]
-        assert len(docids) == len(text.splitlines())
-    assert docids[-1] == "x"
-    assert docids[1:] == ["", "x"]
-    with pytest.raises(IndexError, match="row 3 of 3"):
-        docids[3]
-    (tmp_path / "docid").write_bytes(b"a\n\xff\n")
-    with pytest.raises(JPQError, match=r"not UTF-8 text.*line 2"):
-        Docids(tmp_path / "docid")[1]
-    with pytest.raises(JPQError, match="none is missing"):
-        Docids(tmp_path / "none")
-
-
-def test_docids_cost_less_than_their_codes(tmp_path):
-    (tmp_path / "docid").write_text("".join(f"{i}\n" for i in range(200_000)))
-    import tracemalloc
-
-    tracemalloc.start()
-    docids = Docids(tmp_path / "docid")
-    kept, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert kept < 6 * len(docids)
-    assert docids[123_456] == "123456"

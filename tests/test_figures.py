@@ -3,24 +3,18 @@
 import json
 import random
 import re
-import shutil
 import sys
-import xml.etree.ElementTree as ET
 
-import numpy as np
 import pytest
 from conftest import run_python
+from figure_files import drawn
 from jpq_pyserini.eval import compare
 from jpq_pyserini.eval.facts import Facts, write_facts
-from jpq_pyserini.eval.figures import ablation, negatives, points, style, tradeoff
+from jpq_pyserini.eval.figures import ablation, points, style, tradeoff
 from jpq_pyserini.eval.figures.__main__ import main
 
-from jpq_pyserini import JPQIndex
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.flat import FlatFolder
-from jpq_pyserini.text_encoder import embed_queries, load_text_encoder
 
-SVG = "{http://www.w3.org/2000/svg}"
 FACTS = {
     "flat": Facts(group="flat", documents=1000, bytes_per_document=3072.0, ms_per_query=8.0, threads=1),
     "jpq48": Facts("JPQ, M=48", "JPQ", 1000, 48.0, ms_per_query=1.0, encode_ms_per_query=3.0, threads=1),
@@ -47,15 +41,6 @@ def _arguments(folder, figure="size", names=FACTS):
     return [figure, "--qrels", str(folder / "qrels.txt"), "--output", str(folder / "out"), *chosen]
 
 
-def _drawn(folder):
-    """Return the JSON, the words of the SVG, and how many markers each of its series has."""
-    tree = ET.parse(folder / "out.svg", ET.XMLParser(target=ET.TreeBuilder(insert_comments=True)))
-    words = [each.text.strip() for each in tree.iter(ET.Comment)]
-    markers = {g.get("id"): len(list(g.iter(f"{SVG}use"))) for g in tree.iter(f"{SVG}g") if ":" in g.get("id", "")}
-    assert (folder / "out.png").read_bytes().startswith(b"\x89PNG")
-    return json.loads((folder / "out.json").read_text()), words, markers
-
-
 def test_size_on_the_command_line(runs):
     published = [{"title": "theirs", "group": "JPQ", "values": {"MRR@10": 0.5, "r@100": 0.9}, "bytes_per_document": 50}]
     (runs / "published.json").write_text(json.dumps([{**published[0], "source": "a paper"}]))
@@ -65,7 +50,7 @@ def test_size_on_the_command_line(runs):
     )
     assert re.fullmatch(r"wrote \S+out\.png, \S+out\.svg, \S+out\.json\n", done.stdout)
     assert done.stderr == ""
-    record, words, markers = _drawn(runs)
+    record, words, markers = drawn(runs)
     compare.main(
         [*_arguments(runs)[1:3], *_arguments(runs)[5:], *measures, "--format", "json", "--output", str(runs / "c")]
     )
@@ -104,7 +89,7 @@ def test_same_figure_same_bytes(runs, capsys):
 )
 def test_scales(runs, capsys, figure, options, label, xs):
     main([*_arguments(runs, figure), *options])
-    record, words, markers = _drawn(runs)
+    record, words, markers = drawn(runs)
     assert label in record["x"]
     assert record["x"] in words
     assert [point["x"] for point in record["points"]] == pytest.approx(xs)
@@ -113,7 +98,7 @@ def test_scales(runs, capsys, figure, options, label, xs):
 
 def test_encoding_counts_if_asked(runs, capsys):
     main([*_arguments(runs, "speed", ["jpq48"]), "--with-encoding"])
-    assert _drawn(runs)[0]["points"][0]["x"] == 250
+    assert drawn(runs)[0]["points"][0]["x"] == 250
 
 
 def test_smaller_is_on_the_right(runs):
@@ -157,17 +142,6 @@ def test_series_without_room_or_line_have_a_legend():
     assert not figure.axes[0].texts
 
 
-def test_published_points_of_the_paper():
-    for name, jpq, times in (("marco-passage", 0.341, 186), ("marco-doc", 0.401, 5833)):
-        assert name in points.shipped()
-        measure = "RR@10" if name == "marco-passage" else "RR@100"
-        by_title = {point.title: point for point in points.of_publications(name, [measure, "R@100"])}
-        assert by_title["JPQ"].values[measure] == jpq
-        ratio = by_title["ColBERT"].fact("bytes_per_document") / by_title["JPQ"].fact("bytes_per_document")
-        assert ratio == pytest.approx(times, rel=0.01)
-        assert all(point.facts.source for point in by_title.values())
-
-
 @pytest.mark.parametrize(
     ("figure", "options", "message"),
     [
@@ -186,45 +160,6 @@ def test_what_lacks_is_told(runs, figure, options, message):
     assert not (runs / "out.png").exists()
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{", "not JSON"),
-        ("\udcff", "not JSON"),
-        ("{}", "must be a list of points"),
-        ('[{"title": "x", "source": "y"}]', "point 1 has no 'values'"),
-        ('[{"title": "x", "values": {"RR@10": 0.1}}]', "point 1 has no 'source'"),
-        ('[{"values": {"RR@10": 0.1}, "source": "y"}]', "point 1 has no 'title'"),
-        ('[{"title": "x", "values": {"RR@10": 0.1}, "source": "y", "size": 3}]', "'size' is no fact"),
-        ('[{"title": "x", "values": {"RR@10": 0.1}, "source": "y", "bytes_per_document": 0}]', "must be positive"),
-    ],
-)
-def test_bad_published_points_are_told(tmp_path, text, message):
-    (tmp_path / "p.json").write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(JPQError, match=message):
-        main(["size", "--published", str(tmp_path / "p.json"), "--output", str(tmp_path / "out")])
-
-
-def test_yaml_points(tmp_path, capsys):
-    (tmp_path / "p.yaml").write_text("- {title: x, values: {RR@10: 0.1}, source: y, bytes_per_document: 3}\n")
-    main(["size", "--published", str(tmp_path / "p.yaml"), "--output", str(tmp_path / "out")])
-    record, words, markers = _drawn(tmp_path)
-    assert record["points"][0]["x"] == 3
-    assert "x" in words
-    assert markers == {"published:x:RR@10": 1}
-
-
-def test_published_points_without_the_fact_are_left_out(tmp_path, capsys):
-    published = ["--published", "marco-passage", "--output", str(tmp_path / "out")]
-    main(["speed", *published])
-    record, _, _ = _drawn(tmp_path)
-    assert {point["title"]: point["x"] for point in record["points"]}["JPQ"] == pytest.approx(1 / 0.73)
-    assert len(record["points"]) == 7
-    assert "note: 17 published points have no ms_per_query, left out: Annoy, " in capsys.readouterr().err
-    with pytest.raises(JPQError, match="no point has ms_per_query and encode_ms_per_query"):
-        main(["speed", *published, "--with-encoding"])
-
-
 def test_times_with_different_threads_do_not_mix(runs):
     write_facts(runs / "jpq96.txt", Facts(ms_per_query=1, threads=2))
     with pytest.raises(JPQError, match="flat with 1, jpq96 with 2"):
@@ -236,7 +171,7 @@ def test_ablation_from_runs_and_from_scores(runs, capsys):
     chosen = [word for name, file in named.items() for word in ("--run", f"{name}={runs / file}.txt")]
     measures = ["--measures", "RR@10", "R@100"]
     main([*_arguments(runs, "ablation", []), *chosen, *measures])
-    record, words, markers = _drawn(runs)
+    record, words, markers = drawn(runs)
     assert markers == {
         f"{line}:{measure}": count
         for line, count in (("strategy:OPQ", 2), ("strategy:JPQ", 2), ("ceiling:flat", 0))
@@ -265,65 +200,6 @@ def test_bad_ablations_are_told(runs):
         ablation.read_scores(runs / "s.json", ["RR@10"])
     with pytest.raises(JPQError, match="give either --run"):
         main(["ablation", "--output", "x"])
-
-
-def _negative_arguments(tiny, folder, *options):
-    files = ["--topics", tiny / "topics.tsv", "--qrels", tiny / "qrels.txt", "--output", folder / "out"]
-    return [
-        "negatives",
-        *map(str, ["--embeddings", tiny / "flat", "--index", f"tiny={tiny / 'index'}", *files, *options]),
-    ]
-
-
-def test_negatives(tiny, tmp_path, capsys):
-    main(_negative_arguments(tiny, tmp_path, "--qid", "q3", "q5", "--negatives", "12"))
-    record, words, markers = _drawn(tmp_path)
-    index, flat = JPQIndex.open(tiny / "index"), FlatFolder.open(tiny / "flat")
-    topics = dict(line.rstrip("\n").split("\t") for line in (tiny / "topics.tsv").open())
-    printed = capsys.readouterr().out
-    for panel, relevant in zip(record["panels"], (3, 5), strict=True):
-        query = embed_queries(load_text_encoder(str(tiny / "encoder")), [topics[panel["qid"]]])
-        exact = [row for row in np.argsort(-(query @ flat.embeddings.T)[0]) if row != relevant][:12]
-        coded = [row for row in np.argsort(-index.codec.scores(query, index.codes)[0]) if row != relevant][:12]
-        kinds = {f"d{row}": "both" if row in exact and row in coded else "bf" for row in exact}
-        kinds |= {f"d{row}": "jpq" for row in coded if row not in exact} | {f"d{relevant}": "relevant"}
-        assert {each["docid"]: each["kind"] for each in panel["documents"]} == kinds
-        assert panel["shared"] == len(set(exact) & set(coded))
-        assert f"tiny, query {panel['qid']}: {panel['shared']} of 12 negatives" in printed
-        for kind in ("both", "bf", "jpq", "relevant"):
-            expected = sum(each == kind for each in kinds.values())
-            assert markers.get(f"{kind}:tiny:{panel['qid']}", 0) == expected
-        assert markers[f"query:tiny:{panel['qid']}"] == 1
-        assert np.isfinite([panel["query"], *(each["place"] for each in panel["documents"])]).all()
-    assert {"BF negative only", "JPQ negative only", "negative of both", "relevant", "query"} <= set(words)
-
-
-def test_few_negatives_and_the_same_seed(tiny, tmp_path, capsys):
-    written = []
-    for _ in range(2):
-        main(_negative_arguments(tiny, tmp_path, "--qid", "q0", "--negatives", "1"))
-        written.append((tmp_path / "out.svg").read_bytes())
-    assert written[0] == written[1]
-
-
-def test_distances_follow_inner_products():
-    rng = np.random.default_rng(0)
-    documents, query = rng.normal(size=(40, 8)).astype(np.float32), rng.normal(size=8).astype(np.float32)
-    together = negatives.of_one_length(documents, query)
-    assert np.linalg.norm(together, axis=1) == pytest.approx(np.linalg.norm(documents, axis=1).max())
-    distances = np.linalg.norm(together[:-1] - together[-1], axis=1)
-    assert np.argsort(distances).tolist() == np.argsort(-documents @ query).tolist()
-
-
-def test_bad_negatives_are_told(tiny, tmp_path):
-    with pytest.raises(JPQError, match=r"--qid q77: no such query .*20 have one, the first is q0"):
-        main(_negative_arguments(tiny, tmp_path, "--qid", "q77"))
-    shutil.copytree(tiny / "flat", tmp_path / "other")
-    docids = (tiny / "flat" / "docid").read_text().split()
-    (tmp_path / "other" / "docid").write_text("".join(f"{docid}\n" for docid in [*docids[:250], *docids[:249:-1]]))
-    other = FlatFolder.open(tmp_path / "other")
-    with pytest.raises(JPQError, match=r"not of one collection, document 250 is 'd250' in one and 'd299'"):
-        negatives.check_same_collection(JPQIndex.open(tiny / "index"), other)
 
 
 def test_ticks_are_plain_numbers():

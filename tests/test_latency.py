@@ -10,11 +10,13 @@ from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.facts import read_facts
 from jpq_pyserini.eval.latency import queries as query_cache
 from jpq_pyserini.eval.latency.queries import encoded_queries
-from jpq_pyserini.eval.latency.race import Entry, Settings, race, summary
+from jpq_pyserini.eval.latency.race import Entry, Settings, race
 from jpq_pyserini.eval.latency.report import as_markdown
-from jpq_pyserini.eval.latency.runs import choose, ranked, run_file_name, write_run
+from jpq_pyserini.eval.latency.runs import choose, ranked, run_file_name
 from jpq_pyserini.eval.lists import measure
+from jpq_pyserini.eval.run_writing import PYSERINI, write_run
 from jpq_pyserini.eval.systems import SYSTEMS, Data
+from jpq_pyserini.eval.timing import summary
 from tiny import tiny_corpus
 
 from jpq_pyserini import JPQIndex
@@ -159,7 +161,7 @@ def test_runs_are_in_the_order_of_trec_eval(tmp_path):
     scores = np.array([[0.5, 0.50000001, 0.7, -1], [-3, -3, -4, -4]], np.float32)
     hits = ranked(scores, np.array([[0, 2, 1, -1], [1, 0, 2, 3]]), ["a", "b", "c", "d"])
     assert [list(found) for found in hits] == [["b", "c", "a"], ["b", "a", "d", "c"]]
-    write_run(tmp_path / "run.txt", ["q1", "q2"], hits, "tag")
+    assert write_run(tmp_path / "run.txt", zip(["q1", "q2"], hits, strict=True), "tag", PYSERINI) == 7
     assert (tmp_path / "run.txt").read_text().splitlines()[1:4] == [
         "q1 Q0 c 2 0.500000 tag", "q1 Q0 a 3 0.500000 tag", "q2 Q0 b 1 -3.000000 tag",
     ]  # fmt: skip

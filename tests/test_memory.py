@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from jpq_pyserini import codec as codecs
-from jpq_pyserini.docids import RowsByDocid
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.flat import FlatFolder
 
@@ -44,25 +43,3 @@ def test_assigning_in_parts_changes_no_code(monkeypatch):
     assert np.array_equal(codecs.assign(x, centroids), whole)
     distances = ((x.reshape(500, 4, 1, 16) - centroids) ** 2).sum(-1)
     assert np.array_equal(whole, distances.argmin(-1))
-
-
-class Clash(str):
-    """A docid whose hash is that of every other."""
-
-    def __hash__(self):
-        return 7
-
-
-def test_rows_by_docid():
-    docids = ["a", "b", "c"]
-    rows = RowsByDocid(docids, place="here")
-    assert [rows[docid] for docid in docids] == [0, 1, 2]
-    assert "d" not in rows
-    assert (len(rows), list(rows)) == (3, docids)
-    with pytest.raises(JPQError, match="here: 1 docids occur twice, b for one"):
-        RowsByDocid(["a", "b", "c", "b"], place="here")
-    clashing = [Clash("x"), Clash("y"), Clash("z")]
-    assert [RowsByDocid(clashing, place="here")[docid] for docid in clashing] == [0, 1, 2]
-    with pytest.raises(KeyError):
-        RowsByDocid(clashing, place="here")[Clash("w")]
-    assert len(RowsByDocid([], place="here")) == 0

@@ -167,6 +167,17 @@ def test_document_encoders_are_chosen_alike(tiny):
     assert (other.pooling, other.l2_norm) == ("mean", True)
 
 
+def test_encoders_of_the_name_chain_are_chosen_alike(tiny):
+    from pyserini.encode.query import AutoQueryEncoder, init_encoder
+
+    from jpq_pyserini import JPQQueryEncoder
+
+    assert type(init_encoder(str(tiny / "index"), "cpu", "cls", False, None)) is JPQQueryEncoder
+    other = init_encoder(str(tiny / "encoder" / "plain"), "cpu", "mean", True, "bace")
+    assert type(other) is AutoQueryEncoder
+    assert (other.pooling, other.l2_norm, other.prefix) == ("mean", True, "bace")
+
+
 @pytest.mark.parametrize("name", ["jpq", "index", "index/query_encoder"])
 def test_searcher_takes_our_encoders_by_name(tiny, name):
     from pyserini.search.faiss import FaissSearcher

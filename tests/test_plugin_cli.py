@@ -179,3 +179,19 @@ def test_trec_eval_runs_the_java_that_was_chosen(commands, tiny):
     values = measured.evaluate({topic: dict(hits) for topic, hits in read_run(run).items()})
     mean = np.mean([value["recip_rank"] for value in values.values()])
     assert done.stdout.split()[:3] == ["recip_rank", "all", f"{mean:.4f}"]
+
+
+def test_queries_are_encoded_whatever_their_folder_is_called(tiny, expected, tmp_path):
+    import pandas
+
+    (tmp_path / "dance-dpr-mmeb").symlink_to(tiny / "index")
+    command = ["-m", "pyserini.encode.query", "--topics", tiny / "topics.tsv", "--output", tmp_path / "queries"]
+    run_python(*command, "--encoder", tmp_path / "dance-dpr-mmeb")
+    encoded = pandas.read_pickle(tmp_path / "queries")
+    by_qid = dict(zip(encoded["id"], encoded["embedding"], strict=True))
+    assert sorted(by_qid) == sorted(f"q{i}" for i in range(20))
+    np.testing.assert_allclose([by_qid[f"q{i}"] for i in range(20)], expected.vectors, atol=1e-5)
+    refused = run_python(*command, "--encoder", "jpq", check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1].startswith("error: the encoder 'jpq' does not know its index yet")
+    assert "Traceback" not in refused.stderr

@@ -143,14 +143,15 @@ def test_a_written_collection_is_what_pyserini_reads(tmp_path, standard_library)
         (
             "c.jsonl",
             '{"id": "1", "contents": "a"}\n{"id": "1", "contents": "b"}\n',
-            "c.jsonl:2: passage id '1' occurs twice",
+            "c.jsonl line 2: passage id '1' occurs twice",
         ),
-        ("c.jsonl", '{"id": 7, "contents": "a"}\n', "c.jsonl:1: the id is 7"),
-        ("c.jsonl", '{"id": "a b", "contents": "a"}\n', "the id is 'a b'"),
-        ("c.jsonl", '{"id": "1", "text": "a"}\n', "c.jsonl:1: passage '1' has no \"contents\""),
-        ("c.jsonl", '{"id": "1"\n', "c.jsonl:1: not JSON"),
-        ("c.jsonl", '["1", "a"]\n', "is no JSON object"),
-        ("c.json", '[{"id": "1", "contents": "a"}, {"id": "", "contents": "b"}]', "object 2: the id is ''"),
+        ("c.jsonl", '{"id": 7.5, "contents": "a"}\n', "c.jsonl line 1 has the id ''"),
+        ("c.jsonl", '{"id": "a b", "contents": "a"}\n', "c.jsonl line 1 has the id 'a b': write it without blanks"),
+        ("c.jsonl", '{"id": "1", "title": "a"}\n', "c.jsonl line 1, document 1, has no text in 'contents'"),
+        ("c.jsonl", '{"id": "1"\n', "c.jsonl line 1 is no JSON"),
+        ("c.jsonl", '["1", "a"]\n', "is a JSON list, not an object"),
+        ("c.json", '[{"id": "1", "contents": "a"}, {"id": "", "contents": "b"}]', "c.json object 2 has the id ''"),
+        ("c.json", '[1]\n{"id": "1", "contents": "a"}\n', "c.json line 1 is a JSON list"),
     ],
 )
 def test_a_bad_corpus_is_one_line(tmp_path, name, text, message):
@@ -162,7 +163,7 @@ def test_a_bad_corpus_is_one_line(tmp_path, name, text, message):
 
 
 def test_a_corpus_that_is_not_there(tmp_path):
-    with pytest.raises(JPQError, match="no such corpus"):
+    with pytest.raises(JPQError, match="is no file or folder"):
         list(read_passages(tmp_path / "none.jsonl"))
 
 

@@ -17,8 +17,8 @@ from jpq_pyserini.eval.expansion.term_weights import AGGREGATES, repeated, weigh
 from jpq_pyserini.cli import run_main
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.corpus import Corpus
+from jpq_pyserini.lines import text_lines
 from jpq_pyserini.storage import new_directory
-from jpq_pyserini.topics import text_lines
 
 _DOCUMENTS_A_FILE = 1_000_000  # files are what the indexer's threads share
 _EXAMPLE = """\

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.topics import text_lines
+from jpq_pyserini.lines import text_lines
 
 _JSON_LINES = re.compile(r"\.jsonl?\d*(\.gz)?$")
 _CHUNK = re.compile(r"^(?P<sample>.+\.txt)(?P<chunk>\d+)(?P<step>-\d+)?(\.gz)?$")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.topics import text_lines
+from jpq_pyserini.lines import text_lines
 
 P = TypeVar("P")
 _NO_WORDS = ("[CLS]", "[SEP]", "[PAD]")

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,7 +16,14 @@ from jpq_pyserini.eval.latency.runs import choose, write_comparison, write_point
 from jpq_pyserini.eval.runs import named_paths
 from jpq_pyserini.eval.systems import SYSTEMS, Data
 
-from jpq_pyserini.cli import add_dataclass_arguments, dataclass_from_arguments, run_main
+from jpq_pyserini.cli import (
+    add_dataclass_arguments,
+    command_line,
+    dataclass_from_arguments,
+    note,
+    progress,
+    run_main,
+)
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.flat import FlatFolder
 from jpq_pyserini.names import DOCID, QUERY_ENCODER
@@ -59,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             races = [_synthetic(count, args, settings, names, Path(scratch)) for count in args.documents]
     for each in races:
         choose(each["points"], args.tolerance, args.as_fast_as)
-    command = "python -m jpq_pyserini.eval.latency " + shlex.join(sys.argv[1:] if argv is None else argv)
+    command = command_line("jpq_pyserini.eval.latency", argv)
     for name, text in (
         ("latency.json", as_json(races, settings, command)),
         ("latency.md", as_markdown(races, command)),
@@ -108,7 +114,7 @@ def _tell_of_runs(points: list[dict], args, settings: Settings, command: str) ->
         write_point_facts(folder, point, settings.hits, command, versions())
     print(f"wrote {len(points)} runs with their facts in {folder}")
     if args.qrels:
-        text, written = write_comparison(points, args, settings.hits, _note)
+        text, written = write_comparison(points, args, settings.hits, note)
         sys.stdout.write(text)
         print("wrote", ", ".join(map(str, written)))
 
@@ -130,7 +136,7 @@ def _synthetic(count: int, args, settings: Settings, names: Sequence[str], scrat
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     data = replace(data, vectors=vectors)
     entries = [Entry(each.name, each.label(data), each.name, data, queries, group=each.title) for each in wanted]
-    result = race(entries, settings, _note)
+    result = race(entries, settings, note, progress)
     if vectors:
         os.unlink(vectors)
     return {"collection": f"random, {count:,} documents", "documents": count, "dimension": args.dimension, **result}
@@ -171,7 +177,7 @@ def _real(args, settings: Settings, names: Sequence[str], scratch: Path) -> dict
         )
     runs = Path(args.output) / "runs"
     runs.mkdir(exist_ok=True)
-    result = race(entries, settings, _note, qrels=qrels, qids=list(topics), runs=runs)
+    result = race(entries, settings, note, progress, qrels=qrels, qids=list(topics), runs=runs)
     return {"collection": str(args.embeddings), "documents": count, "dimension": dimension, **result}
 
 
@@ -231,10 +237,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--against", metavar="NAME", help="real: test the others against this system or index: paired t-test")
     add_dataclass_arguments(parser, Settings)
     return parser
-
-
-def _note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jpq_pyserini.eval.latency.runs import ranked, run_file_name, write_run
+from jpq_pyserini.eval.latency.runs import ranked, run_file_name
 from jpq_pyserini.eval.latency.workers import Worker
 from jpq_pyserini.eval.measures import evaluate, mean
+from jpq_pyserini.eval.run_writing import PYSERINI, write_run
 from jpq_pyserini.eval.systems import SYSTEMS, Data
+from jpq_pyserini.eval.timing import summary
 
 from jpq_pyserini.errors import JPQError
 
@@ -59,10 +61,15 @@ class Entry:
     encode_ms: float | None = None
 
 
+def _ignore(line: str) -> None:
+    pass
+
+
 def race(
     entries: Sequence[Entry],
     settings: Settings,
-    note: Callable[[str], None] = lambda line: None,
+    note: Callable[[str], None] = _ignore,
+    progress: Callable[[str], None] = _ignore,
     *,
     qrels: Mapping | None = None,
     qids: Sequence[str] = (),
@@ -73,7 +80,8 @@ def race(
     Args:
         entries: what takes part.
         settings: how.
-        note: called with a line about each step.
+        note: called with a line about each entry that is left out.
+        progress: called with a line about each step.
         qrels, qids: judgements, and the query ids in the order of the entries' queries.
         runs: folder for a TREC run of each point, which ``point["run"]`` then names.
 
@@ -86,7 +94,7 @@ def race(
     for entry in entries:
         reason = _why_not(entry, settings)
         if reason is None:
-            note(f"building {entry.title} ({entry.data.count:,} documents)")
+            progress(f"building {entry.title} ({entry.data.count:,} documents)")
             try:
                 workers[entry.name] = Worker(entry.system, entry.data, entry.queries)
             except JPQError as error:
@@ -98,27 +106,14 @@ def race(
         points = []
         for entry in entries:
             if entry.name in workers:
-                points += _points(entry, workers[entry.name], settings, qrels, qids, runs, note)
-        _take_times(points, workers, settings, note)
+                points += _points(entry, workers[entry.name], settings, qrels, qids, runs, progress)
+        _take_times(points, workers, settings, progress)
     finally:
         for worker in workers.values():
             worker.close()
     for point in points:
         point["times"] = {name: summary(seconds) for name, seconds in point["times"].items()}
     return {"points": points, "left_out": left_out}
-
-
-def summary(seconds: Sequence[float]) -> dict[str, float]:
-    """Return median, 95th percentile and least in milliseconds a query, and queries a second at the median."""
-    median = float(np.median(seconds))
-    p95 = float(np.percentile(seconds, 95))
-    return {
-        "median_ms": 1e3 * median,
-        "p95_ms": 1e3 * p95,
-        "least_ms": 1e3 * float(np.min(seconds)),  # what a machine that others use as well would do alone
-        "qps": 1 / median,
-        "samples": len(seconds),
-    }
 
 
 def _why_not(entry: Entry, settings: Settings) -> str | None:
@@ -131,7 +126,7 @@ def _why_not(entry: Entry, settings: Settings) -> str | None:
     return None
 
 
-def _points(entry: Entry, worker: Worker, settings: Settings, qrels, qids, runs, note) -> list[dict]:
+def _points(entry: Entry, worker: Worker, settings: Settings, qrels, qids, runs, progress) -> list[dict]:
     """Return a point for each value of the system's setting; one for systems that have none, and without qrels."""
     setting, values = SYSTEMS[entry.system].setting or (None, (None,))
     if qrels is None or not settings.sweep:
@@ -163,10 +158,10 @@ def _points(entry: Entry, worker: Worker, settings: Settings, qrels, qids, runs,
             hits = ranked(*worker.ask("hits", settings.hits, settings.threads), entry.docids)
         if runs is not None:
             point["run"] = run_file_name(entry.name, point["setting"])
-            write_run(runs / point["run"], qids, hits, Path(point["run"]).stem)
+            write_run(runs / point["run"], zip(qids, hits, strict=True), Path(point["run"]).stem, PYSERINI)
         if qrels is not None:
             point["effectiveness"] = _effectiveness(hits, qrels, qids)
-            note(f"{entry.title} {point['setting']}: {point['effectiveness']}")
+            progress(f"{entry.title} {point['setting']}: {point['effectiveness']}")
         point["memory_bytes"] = worker.ask("memory")
         points.append(point)
     return points
@@ -177,10 +172,10 @@ def _effectiveness(hits: Sequence[dict[str, float]], qrels, qids) -> dict[str, f
     return {measure: round(mean(values[measure]), 4) for measure in _MEASURES}
 
 
-def _take_times(points: list[dict], workers: dict[str, Worker], settings: Settings, note) -> None:
+def _take_times(points: list[dict], workers: dict[str, Worker], settings: Settings, progress) -> None:
     modes = [(batch, threads) for threads in sorted({1, settings.threads}) for batch in sorted({1, settings.batch})]
     for number in range(settings.rounds):
-        note(f"round {number + 1} of {settings.rounds}")
+        progress(f"round {number + 1} of {settings.rounds}")
         for batch, threads in modes:
             for point in points:
                 worker = workers[point["name"]]

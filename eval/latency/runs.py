@@ -1,6 +1,6 @@
-"""What a system found as a run: hits in trec_eval's order, a TREC file of them, its facts; the runs in one table.
+"""What a system found as a run: hits in trec_eval's order, the facts of its file; the runs in one table.
 
-A run file and a dictionary of hits made here say the same: scores with six decimals, as Pyserini writes them.
+The hits made here have scores of six decimals, so that a run file of them as Pyserini writes it says the same.
 """
 
 import re
@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.facts import Facts, write_facts
-from jpq_pyserini.eval.report import FORMS
+from jpq_pyserini.eval.report import FORMS, form_of, write_forms
 
 from jpq_pyserini.exact import as_trec_eval_reads, best_first
-from jpq_pyserini.storage import new_file
 from jpq_pyserini.topics import read_qrels, read_topics
 
 ONE_BY_ONE = "batch 1, threads 1"
@@ -34,15 +33,6 @@ def ranked(scores: np.ndarray, rows: np.ndarray, docids: Sequence[str]) -> list[
         order = best_first(read, kept, docids, len(kept))
         hits.append({docids[int(kept[at])]: float(read[at]) for at in order})
     return hits
-
-
-def write_run(path: Path, qids: Sequence[str], hits: Sequence[dict[str, float]], tag: str) -> None:
-    """Write what :func:`ranked` returned as a TREC run."""
-    with new_file(path) as file:
-        for qid, found in zip(qids, hits, strict=True):
-            file.writelines(
-                f"{qid} Q0 {docid} {rank} {score:.6f} {tag}\n" for rank, (docid, score) in enumerate(found.items(), 1)
-            )
 
 
 def run_file_name(name: str, setting: str) -> str:
@@ -92,11 +82,8 @@ def write_comparison(points: Sequence[dict], args, hits: int, note) -> tuple[str
     qrels = {qid: judged for qid, judged in read_qrels(args.qrels).items() if qid in topics}
     measures = ["RR@10", "nDCG@10", *(f"R@{depth}" for depth in (100, 1000) if depth <= hits)]
     comparison = compare(runs, qrels, measures, against=against, topics=topics, with_hits=True, note=note)
-    written = []
-    for form, ending in (("html", "html"), ("markdown", "md"), ("json", "json")):
-        written.append(folder / f"systems.{ending}")
-        with new_file(written[-1]) as file:
-            file.write(FORMS[form][0](comparison, qrels=args.qrels, topics=args.topics))
+    written = [folder / f"systems.{ending}" for ending in ("html", "md", "json")]
+    write_forms(comparison, {path: form_of(path) for path in written}, qrels=args.qrels, topics=args.topics)
     return FORMS["text"][0](comparison), written
 
 

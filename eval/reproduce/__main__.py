@@ -15,7 +15,7 @@ from jpq_pyserini.eval.reproduce.reporting import Item, Report, as_json, as_mark
 from jpq_pyserini.eval.reproduce.scoring import FAIL, keep_facts, score, trainings
 from jpq_pyserini.eval.reproduce.variables import require_files, values_of
 
-from jpq_pyserini.cli import command_line, note, run_main
+from jpq_pyserini.cli import command_line, note, progress, run_main
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import library_versions
 from jpq_pyserini.storage import new_file
@@ -72,9 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _make(wanted: Sequence[Task], workshop: Workshop, display: bool) -> set[str]:
     for number, task in enumerate(wanted, 1):
-        print(f"[{number}/{len(wanted)}] {task.title}", file=sys.stderr, flush=True)
+        progress(f"[{number}/{len(wanted)}] {task.title}")
         if display:
-            print("\n".join(f"+ {command}" for command in task.shown()), file=sys.stderr, flush=True)
+            progress("\n".join(f"+ {command}" for command in task.shown()))
         workshop.make(task)
     return {task.target for task in wanted}
 

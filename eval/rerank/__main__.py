@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from jpq_pyserini.eval.facts import Facts, facts_path, read_facts, write_facts
-from jpq_pyserini.eval.latency.race import summary
 from jpq_pyserini.eval.measures import trec_order
 from jpq_pyserini.eval.rerank.cross_encoder import load_cross_encoder, model_name, score_pairs
 from jpq_pyserini.eval.rerank.journal import ScoreJournal, fingerprint
@@ -13,6 +12,7 @@ from jpq_pyserini.eval.rerank.ranking import reranked, score_queries
 from jpq_pyserini.eval.rerank.texts import corpus_texts, lucene_texts
 from jpq_pyserini.eval.run_writing import write_run
 from jpq_pyserini.eval.runs import Run, read_run
+from jpq_pyserini.eval.timing import summary
 
 from jpq_pyserini.cli import command_line, note, run_main
 from jpq_pyserini.errors import JPQError

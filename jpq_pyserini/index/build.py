@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from jpq_pyserini.index import grow
 from jpq_pyserini.index.coding import codec_digest
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"{args.output}: {len(built):,} documents, codec and encoders of {args.like}")
 
 
-def zero_shot(like: JPQIndex, codes, docids: list[str], *, source: str | None = None, progress: bool = False):
+def zero_shot(like: JPQIndex, codes, docids: Sequence[str], *, source: str | None = None, progress: bool = False):
     """Return the :class:`JPQIndex` of other documents by the codec of ``like``, in its layout.
 
     Args:
@@ -65,7 +66,7 @@ def zero_shot(like: JPQIndex, codes, docids: list[str], *, source: str | None = 
     built = JPQIndex(
         like.codec,
         codes,
-        list(docids),
+        docids,
         encoder=like.record.encoder,
         training={"zero_shot_of": origin},
         history=[grow.event("build", documents=len(docids), source=source)],

@@ -12,8 +12,9 @@ import numpy as np
 
 from jpq_pyserini import layouts
 from jpq_pyserini.codec import ProductQuantizer
+from jpq_pyserini.docids import Docids, JoinedDocids
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.flat import FlatFolder, read_docids
+from jpq_pyserini.flat import FlatFolder
 from jpq_pyserini.index import grow
 from jpq_pyserini.index.record import FLAT_LAYOUT, IndexRecord, check_parts, query_encoder_path, write_record
 from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD
@@ -21,12 +22,12 @@ from jpq_pyserini.storage import new_directory
 
 
 class JPQIndex:
-    """Codes, codec and docids of a collection, in memory; :meth:`open` and :meth:`save` tie it to a directory.
+    """Codes, codec and docids of a collection; :meth:`open` and :meth:`save` tie it to a directory.
 
     Attributes:
         codec: the :class:`~jpq_pyserini.codec.ProductQuantizer`.
         codes: (N, M) uint8; of an opened index, read out of the Faiss index when first asked for.
-        docids: N external ids, in row order.
+        docids: N external ids, in row order; of an opened index, lines of its mapped file.
         coarse: the :class:`~jpq_pyserini.layouts.Coarse` centroids of the layouts with inverted lists, else None.
         record: the :class:`IndexRecord`.
         path: the directory it was opened from, or None.
@@ -36,7 +37,7 @@ class JPQIndex:
         self,
         codec: ProductQuantizer,
         codes: np.ndarray,
-        docids: list[str],
+        docids: Sequence[str],
         *,
         layout: str = "pq",
         coarse: layouts.Coarse | None = None,
@@ -92,7 +93,7 @@ class JPQIndex:
         if record.layout == FLAT_LAYOUT:
             raise JPQError(f"{directory} is an uncompressed index, without codes: search it with JPQFaissSearcher")
         codec = ProductQuantizer.load(directory / CODEC)
-        docids = read_docids(directory / DOCID)
+        docids = Docids(directory / DOCID)
         index = layouts.read(directory / INDEX)
         check_parts(directory, record, index, len(docids))
         if (codec.dimension, codec.m, codec.nbits) != (record.dimension, record.m, record.nbits):
@@ -169,7 +170,7 @@ class JPQIndex:
         grow.refuse_repeated((self.name, self.docids), (source or "the new documents", docids))
         return self._derived(
             np.concatenate([self.codes, codes]),
-            [*self.docids, *docids],
+            JoinedDocids([self.docids, docids]),
             lists=layouts.lists_of(self.faiss_index),
             history=[*self.record.history, grow.event("add", documents=len(docids), source=source)],
             progress=progress,
@@ -190,7 +191,7 @@ class JPQIndex:
         parts = [{"index": index.name, "documents": len(index), "history": index.record.history} for index in indexes]
         return first._derived(
             np.concatenate([index.codes for index in indexes]),
-            [docid for index in indexes for docid in index.docids],
+            JoinedDocids([index.docids for index in indexes]),
             lists=grow.known_lists(indexes),
             history=[grow.event("merge", indexes=parts)],
             progress=progress,

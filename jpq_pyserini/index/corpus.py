@@ -1,22 +1,23 @@
 """Documents to encode: Pyserini's JsonCollection, read one line at a time."""
 
-import gzip
+import contextlib
 import json
 import os
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.lines import text_lines
 
 _SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 
 
 class Corpus:
-    """A JSON-lines file, or a folder of them (``.jsonl``, ``.json``, either with ``.gz``), in the order of their names.
+    """A JSON-lines file, or a folder of them (``.jsonl``, ``.json``, either with ``.gz``), in the order of their paths.
 
     A line is ``{"id": …, "contents": …}``; as Pyserini does, ``_id`` and ``docid`` are taken for ``id``. Without
-    ``contents``, ``title`` and ``text`` are joined by a newline.
+    ``contents``, ``title`` and ``text`` are joined by a newline. As in Anserini's JsonCollection, a ``.json`` file may
+    also be one such object or a list of them, and folders in the folder are read.
 
     Raises:
         JPQError: there is no such file or folder, or nothing to read in it; later, while reading, a line that is no
@@ -26,7 +27,7 @@ class Corpus:
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
         if self.path.is_dir():
-            self.files = sorted(each for each in self.path.iterdir() if each.name.endswith(_SUFFIXES))
+            self.files = sorted(each for each in self.path.rglob("*") if each.name.endswith(_SUFFIXES))
         elif self.path.is_file():
             self.files = [self.path]
         else:
@@ -36,10 +37,13 @@ class Corpus:
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Yield ``(docid, text)`` in order."""
+        return ((docid, text) for docid, text, _ in self.with_places())
+
+    def with_places(self) -> Iterator[tuple[str, str, str]]:
+        """Yield ``(docid, text, place)`` in order; the place, a file and a line, is for messages."""
         for file in self.files:
-            for number, line in enumerate(_lines(file), 1):
-                if line.strip():
-                    yield document_of(line, f"{file} line {number}")
+            for place, fields in _records(file):
+                yield *_document(fields, place), place
 
     def docids(self) -> list[str]:
         """Read every line and return the docids in order; :class:`JPQError` if there is none."""
@@ -56,21 +60,41 @@ class Corpus:
 _EXAMPLE = ' {"id": "doc1", "contents": "text"}'
 
 
-def _lines(path: Path) -> Iterator[str]:
-    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else open(path, encoding="utf-8") as file:
-        try:
-            yield from file
-        except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-            reason = error.reason if isinstance(error, UnicodeDecodeError) else error
-            raise JPQError(f"{path} is damaged or no UTF-8 text ({reason}): copy or convert it again") from None
-
-
 def document_of(line: str, place: str) -> tuple[str, str]:
     """Return ``(docid, text)`` of one JSON line; :class:`JPQError` that names ``place`` if it is no such document."""
+    return _document(_parsed(line, place), place)
+
+
+def _records(path: Path) -> Iterator[tuple[str, object]]:
+    """Yield (place, JSON value) of each line, or of each object of a ``.json`` file that is not one of lines."""
+    if path.name.endswith((".json", ".json.gz")) and not _starts_with_object(path):
+        with contextlib.suppress(json.JSONDecodeError):
+            whole = json.loads("\n".join(line for _, line in text_lines(path)))
+            for number, record in enumerate(whole if isinstance(whole, list) else [whole], 1):
+                yield f"{path} object {number}", record
+            return
+    for number, line in text_lines(path):
+        if line.strip():
+            place = f"{path} line {number}"
+            yield place, _parsed(line, place)
+
+
+def _starts_with_object(path: Path) -> bool:
+    """Tell whether the first line that is not blank is a whole object: the file is one of lines."""
+    first = next((line for _, line in text_lines(path) if line.strip()), "")
+    with contextlib.suppress(json.JSONDecodeError):
+        return isinstance(json.loads(first), dict)
+    return False
+
+
+def _parsed(line: str, place: str):
     try:
-        fields = json.loads(line)
+        return json.loads(line)
     except json.JSONDecodeError as error:
         raise JPQError(f"{place} is no JSON ({error.msg}): a line holds one whole document, like{_EXAMPLE}") from None
+
+
+def _document(fields, place: str) -> tuple[str, str]:
     if not isinstance(fields, dict):
         raise JPQError(f"{place} is a JSON {type(fields).__name__}, not an object: write a document a line{_EXAMPLE}")
     docid = next((fields[name] for name in ("id", "_id", "docid") if fields.get(name) is not None), None)

@@ -1,8 +1,9 @@
 """What adding documents and merging indexes have in common: what must be equal, what must differ, what is recorded."""
 
+import bisect
 import itertools
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from jpq_pyserini import layouts
 from jpq_pyserini.codec import ProductQuantizer
+from jpq_pyserini.docids import JoinedDocids, first_repeated
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD
 from jpq_pyserini.storage import sha256_of
@@ -49,16 +51,16 @@ def check_codes(codes: np.ndarray, docids: Sequence[str], codec: ProductQuantize
         )
 
 
-def refuse_repeated(*parts: tuple[str, Iterable[str]]) -> None:
+def refuse_repeated(*parts: tuple[str, Sequence[str]]) -> None:
     """Raise :class:`JPQError` if a docid comes twice in the named parts; the message names it and both places."""
-    seen: set[str] = set()
-    for number, (place, docids) in enumerate(parts):
-        for docid in docids:
-            if docid in seen:
-                first = next(i for i, (_, others) in enumerate(parts) if docid in others)
-                both = f"twice in {place}" if first == number else f"in {parts[first][0]} and again in {place}"
-                raise JPQError(f"docid {docid} is {both}: leave the second one out, codes are never replaced")
-            seen.add(docid)
+    docids = JoinedDocids([docids for _, docids in parts])
+    rows = first_repeated(docids)
+    if rows is None:
+        return
+    bounds = list(itertools.accumulate(len(docids) for _, docids in parts))
+    first, again = (bisect.bisect(bounds, row) for row in rows)
+    both = f"twice in {parts[again][0]}" if first == again else f"in {parts[first][0]} and again in {parts[again][0]}"
+    raise JPQError(f"docid {docids[rows[1]]} is {both}: leave the second one out, codes are never replaced")
 
 
 def check_shards(indexes: Sequence) -> None:

@@ -14,6 +14,8 @@ from jpq_pyserini.index.collection import JPQIndex
 from jpq_pyserini.index.corpus import Corpus
 from jpq_pyserini.names import RECORD
 
+_BATCH_SIZE = 32
+
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that :class:`Source` reads."""
@@ -25,7 +27,7 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     given.add_argument("--embeddings", metavar="FLAT", help="flat Faiss folder of that encoder's embeddings")
     add("--encoder", metavar="NAME", help="another name or path of the recorded document encoder")
     add("--device", metavar="D", help="device that encodes (default: a GPU when there is one)")
-    add("--batch-size", type=int, default=32, metavar="N", help="documents encoded at once (default: 32)")
+    add("--batch-size", type=int, metavar="N", help=f"documents encoded at once (default: {_BATCH_SIZE})")
     add("--resume", action="store_true", help="with --corpus: go on from where a stopped run was, if there was one")
 
 
@@ -44,14 +46,14 @@ class Source:
         self._args = args
         self._log: coding.CodeLog | None = None
         self.name = args.corpus or args.embeddings
-        if args.batch_size < 1:
+        if args.batch_size is not None and args.batch_size < 1:
             raise JPQError(f"--batch-size {args.batch_size}: must be at least 1")
         if args.corpus:
             self._corpus = Corpus(args.corpus)
             self.docids = self._corpus.docids()
         else:
-            for flag in ("encoder", "device", "resume"):
-                if getattr(args, flag):
+            for flag in ("encoder", "device", "batch-size", "resume"):
+                if getattr(args, flag.replace("-", "_")):
                     raise JPQError(f"--{flag} goes with --corpus; embeddings are not encoded again: leave it out")
             self._flat = FlatFolder.open(args.embeddings)
             self.docids = self._flat.docids
@@ -76,7 +78,8 @@ class Source:
         log = coding.CodeLog(f"{os.fspath(output).rstrip(os.sep)}.coding", fingerprint, like.codec.m, self._args.resume)
         self._log = log
         encoder = _load(settings, like, self._args.device)
-        return coding.code_corpus(self._corpus, self.docids, like.codec, encoder, log, self._args.batch_size, progress)
+        batch_size = self._args.batch_size or _BATCH_SIZE
+        return coding.code_corpus(self._corpus, self.docids, like.codec, encoder, log, batch_size, progress)
 
     def forget(self) -> None:
         """Remove what was kept for ``--resume``: the index is written."""

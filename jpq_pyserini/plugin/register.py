@@ -3,7 +3,7 @@
 Which encoders are ours is one rule, :func:`encoder_is_ours`: the word ``jpq`` (any case), the folder of a trained query
 encoder, or a JPQ index directory. A name that merely contains "jpq" is not, and ours may contain "dpr" or "auto".
 
-Pyserini has no place to plug an encoder in, and three ways of choosing one:
+Pyserini has no place to plug an encoder in, and four ways of choosing one:
 
 * ``FaissSearcher(dir, "name")`` calls a static method, which is wrapped.
 * The hybrid command line and Python callers import ``init_query_encoder`` (documents: ``init_encoder``) from a
@@ -12,6 +12,8 @@ Pyserini has no place to plug an encoder in, and three ways of choosing one:
   of reach, and take the first key of a class map that is a substring of ``--encoder``. So, just before such a script
   runs, its own ``--encoder`` is read from ``sys.argv``; only if that is ours, it becomes the first key of the map. In
   any other process the maps stay exactly as Pyserini made them.
+* ``python -m pyserini.encode.query`` has no map but a chain of names, so there, likewise, every query encoder that the
+  script is about to import is ours.
 """
 
 import functools
@@ -29,6 +31,7 @@ _MAIN_CLASS_MAPS = {
     "pyserini.search.faiss.__main__": "query_encoder_class_map",
     "pyserini.encode.__main__": "document_encoder_class_map",
 }
+_NAME_CHAIN = "pyserini.encode.query"
 
 
 def encoder_is_ours(encoder) -> bool:
@@ -74,17 +77,26 @@ def after(name: str, module) -> None:
         module.init_query_encoder = _or_ours(module.init_query_encoder, _query_encoder)
     elif name == "pyserini.encode.__main__":
         module.init_encoder = _or_ours(module.init_encoder, _document_encoder)
+    elif name == _NAME_CHAIN:
+        module.init_encoder = _or_ours(module.init_encoder, _query_encoder)
 
 
 def before_main(name: str) -> None:
     """Before ``python -m name``: make room for our encoder, and let bad input end in one line."""
     sys.excepthook = _one_line(sys.excepthook)
-    if name not in _MAIN_CLASS_MAPS:
+    if name not in (*_MAIN_CLASS_MAPS, _NAME_CHAIN):
         return
     import pyserini.encode
 
     encoder = _own_argument("--encoder")
-    if encoder_is_ours(encoder):
+    if not encoder_is_ours(encoder):
+        return
+    if name == _NAME_CHAIN:
+        import pyserini.query_iterator  # what the script imports besides keeps Pyserini's own classes
+
+        classes = [each for each in vars(pyserini.encode) if each.endswith("QueryEncoder") and each != "QueryEncoder"]
+        vars(pyserini.encode).update(dict.fromkeys(classes, _of_name_chain))
+    else:
         class_map = getattr(pyserini.encode, _MAIN_CLASS_MAPS[name])
         make = _document_encoder if name == "pyserini.encode.__main__" else _query_encoder
         others = {key: value for key, value in class_map.items() if key != encoder.lower()}
@@ -183,6 +195,10 @@ def _query_encoder(encoder_dir, **kwargs):
     from jpq_pyserini.encoder import JPQQueryEncoder
 
     return JPQQueryEncoder(encoder_dir, **kwargs)
+
+
+def _of_name_chain(encoder_dir, device="cpu", prefix=None, **_):
+    return _query_encoder(encoder_dir, device=device, prefix=prefix)  # the rest belongs to the class the chain meant
 
 
 def _document_encoder(model_name, **kwargs):

@@ -24,6 +24,7 @@ WATCHED = {
     "pyserini.search.faiss.__main__": "after main",
     "pyserini.search.hybrid.__main__": "main",
     "pyserini.encode.__main__": "after main",
+    "pyserini.encode.query": "after main",
 }
 
 

@@ -7,7 +7,6 @@
     DIR/qrels.train.txt    .dev.txt  .test.txt   qid 0 docid relevance
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -20,7 +19,6 @@ from jpq_pyserini.quickstart.docstrings import Documented
 from jpq_pyserini.storage import new_file
 
 PARTS = ("train", "dev", "test")
-_CORPUS_ENDINGS = (".jsonl", ".json", ".jsonl.gz")
 #: Shares of a split by hash, in parts of 100: dev first, then test; the rest is for training.
 _DEV_SHARE, _TEST_SHARE = 6, 28
 
@@ -86,55 +84,21 @@ def from_docstrings(items: list[Documented]) -> tuple[list[tuple[str, str]], dic
 
 
 def read_passages(path: str | os.PathLike) -> Iterator[tuple[str, str]]:
-    """Yield (docid, text) of a JSONL file, or of every .jsonl and .json file of a folder, as Pyserini's JsonCollection.
+    """Yield (docid, text) of a :class:`~jpq_pyserini.index.corpus.Corpus`.
 
     Raises:
-        JPQError: no such file, no passages, a line that is no JSON object with ``id`` and ``contents``, an empty or
-            repeated id.
+        JPQError: what a corpus raises; no passages, an id with a blank in it, which no run file takes, or one that
+            comes twice.
     """
-    path = Path(path)
-    if not path.exists():
-        raise JPQError(f"no such corpus: {path}: name a JSONL file, or a folder of them")
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.name.endswith(_CORPUS_ENDINGS))
+    from jpq_pyserini.index.corpus import Corpus
+
     seen: set[str] = set()
-    for file in files:
-        for place, record in _records(file):
-            docid, text = record.get("id"), record.get("contents")
-            if not isinstance(docid, str) or not docid or docid.split() != [docid]:
-                raise JPQError(f'{place}: the id is {docid!r}: each passage needs an "id", a string without blanks')
-            if not isinstance(text, str):
-                raise JPQError(f'{place}: passage {docid!r} has no "contents", or it is no string')
-            if docid in seen:
-                raise JPQError(f"{place}: passage id {docid!r} occurs twice: make each id unique")
-            seen.add(docid)
-            yield docid, text
+    for docid, text, place in Corpus(path).with_places():
+        if docid.split() != [docid]:
+            raise JPQError(f"{place} has the id {docid!r}: write it without blanks, which part the columns of a run")
+        if docid in seen:
+            raise JPQError(f"{place}: passage id {docid!r} occurs twice: make each id unique")
+        seen.add(docid)
+        yield docid, text
     if not seen:
         raise JPQError(f'{path} holds no passages: a line is {{"id": "1", "contents": "text"}}, in a .jsonl file')
-
-
-def _records(path: Path) -> Iterator[tuple[str, dict]]:
-    """Yield (place, object) of each line; a .json file may also hold one object or one list of them."""
-    from jpq_pyserini.topics import text_lines
-
-    if path.suffix == ".json":
-        with contextlib.suppress(json.JSONDecodeError):
-            whole = json.loads("\n".join(line for _, line in text_lines(path)))
-            for number, record in enumerate(whole if isinstance(whole, list) else [whole], 1):
-                yield _checked(record, f"{path}, object {number}")
-            return
-    for number, line in text_lines(path):
-        if line.strip():
-            yield _checked(_parsed(line, f"{path}:{number}"), f"{path}:{number}")
-
-
-def _parsed(text: str, place: str):
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise JPQError(f"{place}: not JSON ({error.msg}) in {text[:60]!r}") from None
-
-
-def _checked(record, place: str) -> tuple[str, dict]:
-    if not isinstance(record, dict):
-        raise JPQError(f'{place}: {str(record)[:60]!r} is no JSON object: a line is {{"id": "1", "contents": "text"}}')
-    return place, record

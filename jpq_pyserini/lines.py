@@ -1,0 +1,42 @@
+"""Text files line by line, so that what is wrong with one is told with its line."""
+
+import gzip
+import os
+import re
+import zlib
+from collections.abc import Iterator
+
+from jpq_pyserini.errors import JPQError
+
+_COLUMN = re.compile(r"[^ \t\v\f]+")
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")  # what errors="surrogateescape" makes of bytes that are not UTF-8
+
+
+def text_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
+    r"""Yield (line number from 1, line without its end) of a UTF-8 file, gunzipped if named .gz; \n, \r\n or \r ends.
+
+    Raises:
+        JPQError: bytes that are not UTF-8, a byte order mark, a damaged .gz.
+    """
+    path = str(path)
+    try:
+        opener = gzip.open if path.endswith(".gz") else open
+        with opener(path, "rt", encoding="utf-8", errors="surrogateescape") as file:
+            for number, line in enumerate(file, 1):
+                if number == 1 and line.startswith("\ufeff"):
+                    raise JPQError(f"{path}:1: starts with a byte order mark: save the file as UTF-8 without one")
+                if not line.isascii() and _ESCAPED_BYTE.search(line):
+                    raise JPQError(f"{path}:{number}: not UTF-8 in {quoted(line)}: convert the file to UTF-8")
+                yield number, line.rstrip("\n")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise JPQError(f"{path}: damaged gzip file ({error}): fetch or write it again") from None
+
+
+def columns_of(line: str) -> list[str]:
+    """Split at ASCII blanks only, as trec_eval does; ``str.split`` would cut ids at a no-break space."""
+    return _COLUMN.findall(line)
+
+
+def quoted(line: str) -> str:
+    """Return a line as messages quote it."""
+    return repr(line if len(line) <= 60 else line[:57] + "...")
