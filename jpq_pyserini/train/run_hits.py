@@ -19,12 +19,12 @@ _DOCIDS_KEPT = 1 << 20  # whose rows need no second look-up
 
 
 class _Hit(NamedTuple):
-    """A line: the higher ``worth``, the better."""
+    """A line of a run, by its number: the higher ``worth``, the better."""
 
     qid: str
     docid: str
     worth: float
-    place: str
+    line: int
 
 
 def best_irrelevant(
@@ -61,21 +61,22 @@ def best_irrelevant(
     with tqdm(total=len(training), desc="run", unit="query", disable=not progress, leave=False) as bar:
         for qid, lines in groupby(_hits(path, positions), lambda hit: hit.qid):
             position, hits = positions[qid], list(lines)
-            _check_once(hits, done[position])
+            _check_once(hits, path, done[position])
             done[position] = True
-            unknown = [hit for hit in hits if row_of(hit.docid) is None]
-            if unknown:
-                missing, first_missing = missing + len(unknown), first_missing or unknown[0]
+            hits.sort(key=lambda hit: -hit.worth)
+            ranked = [row_of(hit.docid) for hit in hits]
+            if None in ranked:
+                missing += ranked.count(None)
+                first_missing = first_missing or hits[ranked.index(None)]
                 continue
-            ranked = (row_of(hit.docid) for hit in sorted(hits, key=lambda hit: -hit.worth))
             relevant = set(training[position].rows)
             best = list(islice((row for row in ranked if row not in relevant), count))
             table[position, : len(best)] = best
             bar.update()
     if missing:
         raise JPQError(
-            f"{first_missing.place}: document {first_missing.docid!r} is not in the collection ({missing:,} such hits, "
-            f"{len(rows):,} documents, the first one {next(iter(rows), None)!r}): give a run on this collection"
+            f"{path}:{first_missing.line}: document {first_missing.docid!r} is not in the collection ({missing:,} such "
+            f"hits, {len(rows):,} documents, the first one {next(iter(rows), None)!r}): give a run on this collection"
         )
     if not done.any():
         raise JPQError(
@@ -97,40 +98,41 @@ def _hits(path: str | os.PathLike, wanted: Container[str]) -> Iterator[_Hit]:
                 continue
             as_before = f", not {columns} as before" if columns else ""
             raise JPQError(f"{path}:{number}: {len(cells)} columns in {line[:60]!r}{as_before}: {_FORMS}")
-        if cells[0] in wanted:
-            docid, worth = (cells[2], cells[4]) if columns == _TREC else (cells[1], cells[2])
-            place = f"{path}:{number}"
-            yield _Hit(cells[0], docid, _score(worth, place) if columns == _TREC else -_rank(worth, place), place)
+        if cells[0] not in wanted:
+            continue
+        if columns == _TREC:
+            yield _Hit(cells[0], cells[2], _score(cells[4], path, number), number)
+        else:
+            yield _Hit(cells[0], cells[1], -_rank(cells[2], path, number), number)
     if columns is None:
         raise JPQError(f"{path} is empty: {_FORMS}")
 
 
-def _score(text: str, place: str) -> float:
+def _score(text: str, path: str | os.PathLike, number: int) -> float:
     try:
         score = float(text)
     except ValueError:
         score = math.nan
     if not math.isfinite(score):
-        raise JPQError(f"{place}: score {text!r} is no finite number: {_FORMS}")
+        raise JPQError(f"{path}:{number}: score {text!r} is no finite number: {_FORMS}")
     return score
 
 
-def _rank(text: str, place: str) -> int:
+def _rank(text: str, path: str | os.PathLike, number: int) -> int:
     if not (text.isdecimal() and int(text) > 0):
-        raise JPQError(f"{place}: rank {text!r} is no positive integer: {_FORMS}")
+        raise JPQError(f"{path}:{number}: rank {text!r} is no positive integer: {_FORMS}")
     return int(text)
 
 
-def _check_once(hits: Sequence[_Hit], seen: bool) -> None:
+def _check_once(hits: Sequence[_Hit], path: str | os.PathLike, seen: bool) -> None:
     """Refuse a query that came before, and a document that comes twice for a query."""
-    first = hits[0]
     if seen:
         raise JPQError(
-            f"{first.place}: query {first.qid!r} came before, with others between: bring the lines of a query together "
-            "(sort -s -k1,1)"
+            f"{path}:{hits[0].line}: query {hits[0].qid!r} came before, with others between: bring the lines of a "
+            "query together (sort -s -k1,1)"
         )
     docids = set()
     for hit in hits:
         if hit.docid in docids:
-            raise JPQError(f"{hit.place}: document {hit.docid!r} is listed twice for query {hit.qid!r}: keep one line")
+            raise JPQError(f"{path}:{hit.line}: document {hit.docid!r} is listed twice for query {hit.qid!r}: keep one")
         docids.add(hit.docid)
