@@ -116,8 +116,8 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
             check_sizes(len(flat.docids), flat.embeddings.shape[1], config.m, config.nbits)
         rows = RowsByDocid(flat.docids, place=str(flat.path / "docid"))
         training = run.training.read(rows, needed=config.epochs > 0, labels=config.labels_needed)
-        training, given = given_negatives(config, training, run.negatives_run, rows, progress)
         dev = run.dev.read(rows, flag="dev-", needed=False, labels=True)
+        training, given = given_negatives(config, training, run.negatives_run, rows, progress)
         del rows
         accelerator = Accelerator(cpu=wants_cpu(config), log_with=config.log_with, project_dir=f"{run.output}.log")
         if config.log_with:
