@@ -36,6 +36,11 @@ def main() -> None:
         "--topics", metavar="T", help="training queries: Pyserini name or file; not needed with --epochs 0"
     )
     data.add_argument("--qrels", metavar="Q", help="their judgements: Pyserini name or file")
+    data.add_argument(
+        "--negatives-run",
+        metavar="RUN",
+        help="run of the training queries, TREC or MS MARCO format, .gz too, for --negatives-from run: say BM25's",
+    )
     data.add_argument("--dev-topics", metavar="T", help="queries to choose the best step by")
     data.add_argument("--dev-qrels", metavar="Q", help="their judgements")
     data.add_argument("--output", required=True, metavar="DIR", help="index directory to write")
@@ -69,6 +74,7 @@ def main() -> None:
         args.dev_qrels,
         dataclass_from_arguments(TrainConfig, args),
         resume=args.resume,
+        negatives_run=args.negatives_run,
     )
     print(report)
 

@@ -28,7 +28,8 @@ _ABOVE_ZERO = {"score_scale", "max_grad_norm"}
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
 SCORINGS = ("quantized", "flat")
-NEGATIVE_SOURCES = ("quantized", "flat", "static")
+NEGATIVE_SOURCES = ("quantized", "flat", "static", "random", "run")
+_NEGATIVES_WITHOUT_CODES = ("flat", "random", "run")
 ENCODER_PARTS = ("all", "no-word-embeddings", "none")
 
 
@@ -70,8 +71,9 @@ class TrainConfig:
     )
     negatives_from: str = _setting(
         "quantized",
-        "where negatives are searched at every step: the codes with the current centroids, the uncompressed "
-        "embeddings, or the codes as they were before training",
+        "where negatives come from: searched at every step in the codes with the current centroids (quantized), in the "
+        "uncompressed embeddings (flat), or in the codes as they were before training, by the encoder as it was "
+        "(static); drawn from the whole collection at every step (random); or the best of --negatives-run (run)",
         choices=NEGATIVE_SOURCES,
     )
     distillation: float = _setting(
@@ -81,7 +83,9 @@ class TrainConfig:
     )
     reconstruction: float = _setting(0.0, "weight of the reconstruction error of the relevant documents (DPQ)")
     compress: bool = _setting(True, "write codes; without it a flat index with the trained encoder (ADORE)")
-    negatives: int = _setting(200, "top irrelevant documents taken as negatives for each query, searched at every step")
+    negatives: int = _setting(
+        200, "irrelevant documents taken as negatives for each query: the top ones, or as many drawn"
+    )
     score_scale: float | None = _setting(
         None,
         "scores are multiplied by this in the loss",
@@ -146,8 +150,11 @@ class TrainConfig:
         self._check_combinations()
 
     def _check_combinations(self):
-        if not self.compress and (self.scoring, self.negatives_from) != ("flat", "flat"):
-            raise JPQError("--no-compress trains on the flat index: add --scoring flat --negatives-from flat")
+        if not self.compress and (self.scoring != "flat" or self.negatives_from not in _NEGATIVES_WITHOUT_CODES):
+            raise JPQError(
+                "--no-compress trains on the flat index: add --scoring flat, and --negatives-from "
+                f"{', '.join(_NEGATIVES_WITHOUT_CODES[:-1])} or {_NEGATIVES_WITHOUT_CODES[-1]}"
+            )
         if self.reconstruction and not self.labels_needed:
             raise JPQError("--reconstruction needs relevant documents: lower --distillation below 1, and give --qrels")
         if self.compress and self.train_centroids and self.scoring == "flat" and not self.reconstruction:

@@ -17,6 +17,7 @@ from jpq_pyserini.text_encoder import save_text_encoder
 from jpq_pyserini.train import initialise
 from jpq_pyserini.train.checkpoint import CheckpointDirectory
 from jpq_pyserini.train.config import NORMALISED_SCORE_SCALE, TrainConfig
+from jpq_pyserini.train.given_negatives import check_flags, given_negatives
 from jpq_pyserini.train.inputs import (
     EncoderSource,
     QueryFiles,
@@ -46,6 +47,7 @@ class Run:
         output: index directory to write.
         training, dev: queries and judgements.
         config: the settings.
+        negatives_run: run of the training queries, or None.
     """
 
     embeddings: str | os.PathLike
@@ -54,13 +56,14 @@ class Run:
     training: QueryFiles
     dev: QueryFiles
     config: TrainConfig
+    negatives_run: str | os.PathLike | None = None
 
     def fingerprint(self) -> dict:
         """What two runs must share for one to go on from the other's checkpoint."""
         settings = {name: value for name, value in asdict(self.config).items() if name not in _NEUTRAL}
         files = {"index": Path(self.embeddings, "index"), "docid": Path(self.embeddings, "docid")}
         files |= {"topics": self.training.topics, "qrels": self.training.qrels}
-        files |= {"dev_topics": self.dev.topics, "dev_qrels": self.dev.qrels}
+        files |= {"dev_topics": self.dev.topics, "dev_qrels": self.dev.qrels, "negatives_run": self.negatives_run}
         return settings | asdict(self.encoder) | {name: fingerprint(path) for name, path in files.items()}
 
 
@@ -75,6 +78,7 @@ def train_index(
     config: TrainConfig | None = None,
     resume: bool = False,
     progress: bool = True,
+    negatives_run: str | os.PathLike | None = None,
 ) -> TrainReport:
     """Train a JPQ index and write its directory.
 
@@ -90,6 +94,8 @@ def train_index(
         resume: go on from the checkpoint of a stopped run, if there is one; the result is the same as if it had not
             been stopped.
         progress: show progress bars.
+        negatives_run: run of the training queries, TREC or MS MARCO format; with ``config.negatives_from`` "run" its
+            best irrelevant documents are the negatives, and queries without any are left out.
 
     Raises:
         JPQError: anything wrong with the input; see the message.
@@ -97,19 +103,21 @@ def train_index(
     """
     source = EncoderSource(encoder) if isinstance(encoder, str) else encoder
     files = QueryFiles(topics, qrels), QueryFiles(dev_topics, dev_qrels)
-    return _train(Run(embeddings, source, output, *files, config or TrainConfig()), resume, progress)
+    return _train(Run(embeddings, source, output, *files, config or TrainConfig(), negatives_run), resume, progress)
 
 
 def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
     watch, config = Stopwatch(), run.config
     with watch.phase("load"):
         refuse_existing(run.output)
+        check_flags(config, run.negatives_run)
         flat = FlatFolder.open(run.embeddings)
         if config.compress:
             check_sizes(len(flat.docids), flat.embeddings.shape[1], config.m, config.nbits)
         rows = RowsByDocid(flat.docids, place=str(flat.path / "docid"))
         training = run.training.read(rows, needed=config.epochs > 0, labels=config.labels_needed)
         dev = run.dev.read(rows, flag="dev-", needed=False, labels=True)
+        training, given = given_negatives(config, training, run.negatives_run, rows, progress)
         del rows
         accelerator = Accelerator(cpu=wants_cpu(config), log_with=config.log_with, project_dir=f"{run.output}.log")
         if config.log_with:
@@ -124,7 +132,7 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
         bf16 = uses_bf16(config.precision, accelerator.device)
         model = JPQModel(encoder, codec, codes, flat.embeddings, bf16).to(accelerator.device)
         searches = Searches.of(model, flat, config)
-    trainer = Trainer(model, searches, config, scale, training, dev, accelerator, checkpoints, progress, watch)
+    trainer = Trainer(model, searches, config, scale, training, dev, accelerator, checkpoints, progress, watch, given)
     trainer.run()
 
     report = TrainReport.of(run.output, flat, codec, trainer)

@@ -89,6 +89,7 @@ def training_record(run, trainer: Trainer, score_scale: float) -> dict:
         "qrels": run.training.qrels,
         "dev_topics": run.dev.topics,
         "dev_qrels": run.dev.qrels,
+        "negatives_run": run.negatives_run,
     }
     fingerprint = run.fingerprint()
     return {

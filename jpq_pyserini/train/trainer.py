@@ -15,6 +15,7 @@ from jpq_pyserini.topics import TrainingQuery
 from jpq_pyserini.train.checkpoint import Checkpoint, CheckpointDirectory, optimizer_tensors, restore_optimizer
 from jpq_pyserini.train.config import TrainConfig
 from jpq_pyserini.train.evaluation import CUTOFF, reciprocal_rank
+from jpq_pyserini.train.given_negatives import GivenNegatives
 from jpq_pyserini.train.interrupt import StopRequests
 from jpq_pyserini.train.model import JPQModel, embed_with_gradients
 from jpq_pyserini.train.negatives import Searches, take_negatives
@@ -57,6 +58,7 @@ class Trainer:
         checkpoints: where the run is kept; None keeps nothing.
         progress: show a bar and the scores.
         watch: gets the time of each phase: encode, search, loss, update, evaluate, checkpoint.
+        given: negatives that are not searched; None when they are.
     """
 
     def __init__(
@@ -71,8 +73,10 @@ class Trainer:
         checkpoints: CheckpointDirectory | None = None,
         progress: bool = True,
         watch: Stopwatch | None = None,
+        given: GivenNegatives | None = None,
     ):
         self.model, self.searches, self.config, self.score_scale = model, searches, config, score_scale
+        self.given = given
         self.training, self.dev, self.accelerator, self.checkpoints = training, dev, accelerator, checkpoints
         self.progress = progress and accelerator.is_main_process
         self.watch = watch or Stopwatch()
@@ -114,19 +118,20 @@ class Trainer:
         self._keep_best()
         return self.curve
 
-    def _train_on(self, batch: list[TrainingQuery]) -> None:
+    def _train_on(self, batch: np.ndarray) -> None:
+        """Take a step on the training queries at these positions."""
         self.model.train(self.config.dropout)
         own = batch[self.accelerator.process_index :: self.accelerator.num_processes]
         with (
             self.watch.phase("encode"),
             torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.model.bf16),
         ):
-            texts = [query.text for query in own]
+            texts = [self.training[position].text for position in own]
             queries = embed_with_gradients(self.model.encoder, texts)
             with torch.no_grad():
                 teacher = embed_with_gradients(self.teacher, texts) if self.teacher is not None else None
         with self.watch.phase("search"):
-            candidates = self._candidates(queries.detach(), teacher, [query.rows for query in own])
+            candidates = self._candidates(queries.detach(), teacher, own)
         with self.watch.phase("loss"):
             loss = self._loss(queries, teacher, candidates) * (len(own) / len(batch))
             loss.backward()
@@ -141,11 +146,14 @@ class Trainer:
             self.optimizer.zero_grad()
         self._since["loss"].append(loss.item() * len(batch) / len(own))
 
-    def _candidates(self, queries: Tensor, teacher: Tensor | None, relevant: list[list[int]]) -> Batch:
-        """Search the whole corpus for the top irrelevant documents (equation 20)."""
+    def _candidates(self, queries: Tensor, teacher: Tensor | None, positions: np.ndarray) -> Batch:
+        """Search the whole corpus for the top irrelevant documents (equation 20), or take those that are given."""
+        relevant = [self.training[position].rows for position in positions]
         source, count = self.config.negatives_from, self.config.negatives
         hits = min(count + max(map(len, relevant)), len(self.model.flat))
-        if source == "flat":
+        if self.given is not None:
+            found = self.given.find(self.step, positions).to(queries.device)
+        elif source == "flat":
             found = self.searches.flat.search(queries, hits)
         elif source == "static":
             found = self.searches.static.search(self.model.rotate(teacher), hits)
@@ -169,8 +177,11 @@ class Trainer:
             loss = loss + self.config.reconstruction * reconstruction_loss(rotated, self.model.centroids)
         return loss
 
-    def _batches(self) -> Iterator[list[TrainingQuery]]:
-        """Yield the batches from the current step on; their order follows from the seed and the epoch alone."""
+    def _batches(self) -> Iterator[np.ndarray]:
+        """Yield the positions of the queries of each batch from the current step on.
+
+        Their order follows from the seed and the epoch alone.
+        """
         size, processes = self.config.batch_size, self.accelerator.num_processes
         per_epoch = -(-len(self.training) // size)
         for step in range(self.step, self.total_steps):
@@ -180,7 +191,7 @@ class Trainer:
             chosen = order[position * size : (position + 1) * size]
             if len(chosen) < processes:
                 chosen = np.resize(chosen, processes)  # every process needs a query
-            yield [self.training[i] for i in chosen]
+            yield chosen
 
     @torch.no_grad()
     def _evaluate(self) -> None:
