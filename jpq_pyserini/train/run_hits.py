@@ -11,7 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.topics import TrainingQuery, columns_of, text_lines
+from jpq_pyserini.lines import columns_of, text_lines
+from jpq_pyserini.topics import TrainingQuery
 
 _TREC, _MSMARCO = 6, 3  # columns
 _FORMS = "a run has lines 'qid Q0 docid rank score tag' (TREC) or 'qid docid rank' (MS MARCO)"
