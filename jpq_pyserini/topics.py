@@ -67,6 +67,8 @@ def read_topics(name_or_path: str | os.PathLike) -> dict[str, str]:
 def read_qrels(name_or_path: str | os.PathLike) -> dict[str, dict[str, int]]:
     """Read relevance judgements: a Pyserini qrels name, or a file of ``qid 0 docid relevance`` lines (.gz too).
 
+    Lines that start with "#" are comments, as in today's trec_eval.
+
     Returns:
         qid to docid to relevance, in the file's order; ids exactly as written, as trec_eval compares them.
 
@@ -78,7 +80,7 @@ def read_qrels(name_or_path: str | os.PathLike) -> dict[str, dict[str, int]]:
     qrels: dict[str, dict[str, int]] = {}
     for number, line in text_lines(path):
         columns = columns_of(line)
-        if not columns:
+        if not columns or is_comment(line):
             continue
         if len(columns) != 4:
             raise JPQError(f"{path}:{number}: {len(columns)} columns in {_short(line)}: {_QRELS_FORM}")
@@ -146,6 +148,11 @@ def text_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
                 yield number, line.rstrip("\n")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise JPQError(f"{path}: damaged gzip file ({error}): fetch or write it again") from None
+
+
+def is_comment(line: str) -> bool:
+    """Whether a line of a run or of judgements is a comment."""
+    return line.lstrip(" \t").startswith("#")
 
 
 def columns_of(line: str) -> list[str]:
