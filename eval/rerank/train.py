@@ -18,7 +18,7 @@ from jpq_pyserini.topics import read_qrels, read_topics
 
 _EXAMPLE = """\
 example:
-  python -m jpq_pyserini.eval.rerank.train --model microsoft/MiniLM-L12-H384-uncased --topics queries.train.tsv \\
+  python -m jpq_pyserini.eval.rerank.train --model sentence-transformers/all-MiniLM-L6-v2 --topics train.tsv \\
       --qrels qrels.train.txt --run run.bm25.train.txt --run run.jpq.train.txt --corpus corpus.jsonl --output reranker
 
 Each step sees some queries, each with a relevant passage and NEGATIVES of its hits that are not relevant, and learns to
