@@ -4,13 +4,13 @@ import gzip
 import math
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.lines import columns_of, text_lines
+from jpq_pyserini.lines import columns_of, is_comment, text_lines
 
 _TREC = ("qid", "q0", "docid", "rank", "score", "tag")
 _MSMARCO = ("qid", "docid", "rank")
@@ -79,7 +79,8 @@ def read_run(path: str | os.PathLike, name: str | None = None) -> Run:
     """Read a run file; the first line's column count tells which format it is.
 
     The rank of a TREC run is kept but does not order it, as in trec_eval; an MS MARCO run gets the score 1/rank, as
-    Pyserini gives it. Lines may end as on Windows.
+    Pyserini gives it. Lines may end as on Windows. Lines that start with "#" are comments, as in today's
+    trec_eval: ir_metadata's header, for one.
 
     Args:
         path: The file.
@@ -96,13 +97,7 @@ def read_run(path: str | os.PathLike, name: str | None = None) -> Run:
         if file.read(2) == b"\x1f\x8b" and not path.endswith(".gz"):
             raise JPQError(f"{path}: gzip data without the ending .gz: name it {path}.gz")
     columns = _columns_of_first_line(path)
-    try:
-        table = _parse(path, columns)
-    except ValueError as error:  # pandas found something; it does not say in which line
-        _raise_for_bad_line(path, columns)
-        raise JPQError(f"{path}: {error}: {_FORMS}") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise JPQError(f"{path}: damaged gzip file ({error}): fetch or write it again") from None
+    table = _table(path, columns)
     if columns is _TREC:
         scores = table["score"].to_numpy()
         sound = np.isfinite(scores)
@@ -167,6 +162,8 @@ def ends_abruptly(path: str | os.PathLike) -> bool:
 
 def _columns_of_first_line(path: str) -> tuple[str, ...]:
     for number, line in text_lines(path):
+        if not line.strip() or is_comment(line):
+            continue
         count = len(columns_of(line))
         for columns in (_TREC, _MSMARCO):
             if count == len(columns):
@@ -175,8 +172,26 @@ def _columns_of_first_line(path: str) -> tuple[str, ...]:
     raise JPQError(f"{path} is empty: {_FORMS}")
 
 
-def _parse(path: str, columns: tuple[str, ...]):
-    """Return a data frame of the columns, ids as str."""
+def _table(path: str, columns: tuple[str, ...]):
+    """Return a data frame of the columns, ids as str; comments, which few files have, cost a second reading."""
+    try:
+        try:
+            table = _parse(path, columns)
+            commented = table["qid"].str.startswith("#").any()  # with as many words as there are columns
+        except ValueError:
+            commented = True
+        if commented:
+            comments = {number - 1 for number, line in text_lines(path) if is_comment(line)}
+            table = _parse(path, columns, comments)
+        return table
+    except ValueError as error:  # pandas found something; it does not say in which line
+        _raise_for_bad_line(path, columns)
+        raise JPQError(f"{path}: {error}: {_FORMS}") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise JPQError(f"{path}: damaged gzip file ({error}): fetch or write it again") from None
+
+
+def _parse(path: str, columns: tuple[str, ...], skipped: Collection[int] = ()):
     import pandas as pd
 
     kinds = dict.fromkeys(columns, "category")  # cheap for what repeats, but it makes 7 of 007: not for ids
@@ -192,6 +207,7 @@ def _parse(path: str, columns: tuple[str, ...]):
         header=None,
         na_filter=False,  # "NA" and "null" are ids like any other
         quoting=3,  # so is a lone quotation mark
+        skiprows=sorted(skipped),
         compression="gzip" if path.endswith(".gz") else None,
         encoding="utf-8",
         **exact,
@@ -229,6 +245,8 @@ def _raise_for_bad_line(path: str, columns: tuple[str, ...]) -> None:
     for number, line in text_lines(path):
         cells = columns_of(line)
         place = f"{path}:{number}"
+        if not cells or is_comment(line):
+            continue
         if len(cells) != len(columns):
             raise JPQError(f"{place}: {len(cells)} columns in {line[:60]!r}, not {len(columns)} as before: {_FORMS}")
         if columns is _TREC:

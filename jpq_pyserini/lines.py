@@ -32,6 +32,11 @@ def text_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
         raise JPQError(f"{path}: damaged gzip file ({error}): fetch or write it again") from None
 
 
+def is_comment(line: str) -> bool:
+    """Whether a line of a run or of judgements is a comment."""
+    return line.lstrip(" \t").startswith("#")
+
+
 def columns_of(line: str) -> list[str]:
     """Split at ASCII blanks only, as trec_eval does; ``str.split`` would cut ids at a no-break space."""
     return _COLUMN.findall(line)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from jpq_pyserini.errors import JPQError, reason_of
-from jpq_pyserini.lines import columns_of, quoted, text_lines
+from jpq_pyserini.lines import columns_of, is_comment, quoted, text_lines
 
 _PLAIN_TOPICS = (".tsv", ".tsv.gz", ".txt", ".txt.gz")
 _FILE_NAME = re.compile(r"[/\\]|\.(tsv|txt|jsonl?|trec|csv|gz)$")
@@ -64,6 +64,8 @@ def read_topics(name_or_path: str | os.PathLike) -> dict[str, str]:
 def read_qrels(name_or_path: str | os.PathLike) -> dict[str, dict[str, int]]:
     """Read relevance judgements: a Pyserini qrels name, or a file of ``qid 0 docid relevance`` lines (.gz too).
 
+    Lines that start with "#" are comments, as in today's trec_eval.
+
     Returns:
         qid to docid to relevance, in the file's order; ids exactly as written, as trec_eval compares them.
 
@@ -75,7 +77,7 @@ def read_qrels(name_or_path: str | os.PathLike) -> dict[str, dict[str, int]]:
     qrels: dict[str, dict[str, int]] = {}
     for number, line in text_lines(path):
         columns = columns_of(line)
-        if not columns:
+        if not columns or is_comment(line):
             continue
         if len(columns) != 4:
             raise JPQError(f"{path}:{number}: {len(columns)} columns in {quoted(line)}: {_QRELS_FORM}")

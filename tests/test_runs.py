@@ -6,6 +6,7 @@ import pytest
 from jpq_pyserini.eval.runs import ends_abruptly, read_run, run_name
 
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.topics import read_qrels
 
 
 def test_queries_need_not_be_together(tmp_path):
@@ -52,7 +53,8 @@ GOOD = "q1 Q0 d1 1 2.5 t\nq1 Q0 d2 2 1.5 t\n"
         (GOOD + "q1 Q0 d3 3 1.", r"run\.txt:3: 5 columns in 'q1 Q0 d3 3 1\.', not 6"),
         (gzip.compress(GOOD.encode()), r"run\.txt: gzip data without the ending \.gz: name it \S*run\.txt\.gz"),
         (GOOD + "q1 Q0 d3 3 1e999 t\n", r"run\.txt:3: score '1e999' of document 'd3' is not finite"),
-        ("# a comment of six words\n" + GOOD, r"run\.txt:1: score 'six' is no number"),
+        ("# a comment\n\n" + GOOD + "q1 Q0 d3 3 1,5 t\n", r"run\.txt:5: score '1,5' is no number"),
+        ("# a comment\n", "is empty"),
     ],
 )
 def test_bad_runs(tmp_path, content, message):
@@ -60,6 +62,29 @@ def test_bad_runs(tmp_path, content, message):
     with pytest.raises(JPQError, match=message) as caught:
         read_run(tmp_path / "run.txt")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_comments_are_left_out(tmp_path, line_end):
+    """The forms of trec_eval's test/results.comment.test and of ir_metadata's header; ids may hold a "#" anywhere."""
+    lines = [
+        "# ir_metadata.start",
+        "# platform:",
+        "#   hardware:",
+        "301\tQ0\tFR940202-2-00150#3\t1\t  2.129133\t#1",
+        "",
+        "# And has another comment here.",  # six words, as a line of the run has
+        "\t# 1 2 3 4 5",
+        "301\tQ0\tFR940202-2-00151\t2\t  1.724760\t#1",
+        "# ir_metadata.end",
+    ]
+    whole = {"301": {"FR940202-2-00150#3": 2.129133, "FR940202-2-00151": 1.72476}}
+    (tmp_path / "run.txt").write_bytes(line_end.join(lines).encode())
+    assert {qid: dict(docs) for qid, docs in read_run(tmp_path / "run.txt").items()} == whole
+    (tmp_path / "six.txt").write_bytes(line_end.join(["# 1 2 3 4 5", *lines[3:5], lines[7]]).encode())
+    assert {qid: dict(docs) for qid, docs in read_run(tmp_path / "six.txt").items()} == whole
+    (tmp_path / "qrels.txt").write_text("# judged by one\n301\t0\tFR940202-2-00151\t1\n# two words 1\n")
+    assert read_qrels(tmp_path / "qrels.txt") == {"301": {"FR940202-2-00151": 1}}
 
 
 def test_damaged_gzip_and_missing_run(tmp_path):

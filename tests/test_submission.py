@@ -72,6 +72,7 @@ BROKEN = [
     ),
     (GOOD.replace("\n", "\r\n"), [], "4 lines with a Windows end", "line-ends", GOOD),
     ("\ufeff" + GOOD, [], "line 1: a byte order mark", "line-ends", GOOD),
+    ("# ir_metadata.start\n# six words as in a line\n" + GOOD, [], "2 comment lines", "comments", GOOD),
     (GOOD.replace("q2 Q0", "q2 0"), [], "2 lines whose second column is not Q0; lines 3, 4: 0", "q0", GOOD),
     (GOOD + "q9 Q0 d1 1 1 any\n", [], "1 lines of queries that are not among the topics; line 5", "topics", GOOD),
     (

@@ -17,6 +17,7 @@ from jpq_pyserini.topics import read_topics
 
 REPAIRS = {
     "line-ends": "Windows line ends, byte order mark",
+    "comments": "leave out lines that start with #, such as ir_metadata's header",
     "msmarco": "three columns (qid docid rank) become six, score 1 / rank",
     "q0": "second column",
     "topics": "leave out lines of queries that are not among the topics",

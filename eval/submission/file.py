@@ -119,6 +119,9 @@ def _lines(path: str, findings: Findings) -> Iterator[tuple[int, bytes]]:
                 if not cells:
                     findings.add("blank", number)
                     continue
+                if cells[0].startswith(b"#"):
+                    findings.add("comments", number, shown(raw))
+                    continue
                 if columns is None:
                     columns = len(cells)
                     _refuse_other_formats(path, number, raw, columns, findings)

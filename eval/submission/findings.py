@@ -30,6 +30,7 @@ KINDS = {
     "scores": Kind("scores that are no finite number in single precision, which trec_eval reads"),
     "line-ends": Kind("lines with a Windows end or a byte order mark", ("line-ends",), "plain line ends"),
     "msmarco": Kind("lines of three columns, as MS MARCO has them", ("msmarco",), "made six, score 1 / rank"),
+    "comments": Kind("comment lines (# …)", ("comments",), "left out"),
     "q0": Kind("lines whose second column is not Q0", ("q0",), "written as Q0"),
     "topics": Kind("lines of queries that are not among the topics", ("topics",), "left out"),
     "missing": Kind("topics without a result", ("missing",), "the dummy document listed for each"),

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.lines import columns_of, text_lines
+from jpq_pyserini.lines import columns_of, is_comment, text_lines
 from jpq_pyserini.topics import TrainingQuery
 
 _TREC, _MSMARCO = 6, 3  # columns
@@ -91,6 +91,8 @@ def _hits(path: str | os.PathLike, wanted: Container[str]) -> Iterator[_Hit]:
     """Yield the lines of ``wanted`` queries."""
     columns = None
     for number, line in text_lines(path):
+        if is_comment(line):
+            continue
         cells = columns_of(line)
         if columns is None and len(cells) in (_TREC, _MSMARCO):
             columns = len(cells)
