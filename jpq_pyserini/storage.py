@@ -47,7 +47,7 @@ def new_directory(target: str | os.PathLike, replace: bool = False) -> Iterator[
     beside.chmod(0o777 & ~_umask())  # mkdtemp makes it private to the user
     try:
         yield beside
-        _flush_to_disk(beside)
+        _finish(beside)
         if replace and target.is_dir():
             _take_the_place(beside, target)
             return
@@ -134,8 +134,12 @@ def _umask() -> int:
     return mask
 
 
-def _flush_to_disk(directory: Path) -> None:
+def _finish(directory: Path) -> None:
+    """Flush all files to the disk, and give them the usual permissions: safetensors makes files private to the user."""
+    usual = 0o666 & ~_umask()
     for path in directory.rglob("*"):
         if path.is_file():
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode | usual)
             with open(path, "rb") as file:
                 os.fsync(file.fileno())

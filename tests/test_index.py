@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shutil
 
 import faiss
@@ -84,6 +85,15 @@ def test_existing_output_is_never_touched(tmp_path):
     with pytest.raises(JPQError, match="empty is a folder: name a file"), new_file(tmp_path / "empty"):
         pass
     assert make_index().save(tmp_path / "empty").is_dir()
+
+
+def test_others_may_read_an_index_as_the_umask_says(tmp_path):
+    before = os.umask(0o027)
+    try:
+        directory = make_index().save(tmp_path / "ix")
+    finally:
+        os.umask(before)
+    assert {oct(path.stat().st_mode & 0o777) for path in directory.iterdir()} == {"0o640"}
 
 
 def damage(directory, name, how):
