@@ -220,6 +220,13 @@ def _numbers(ranks) -> np.ndarray:
     return np.array(numbers, dtype=np.int32)
 
 
+def _second_line(path: str, qid: str, docid: str) -> str:
+    """Return ``:number`` of the line on which a query has a document for the second time."""
+    lines = ((number, columns_of(line)) for number, line in text_lines(path) if not is_comment(line))
+    hits = [number for number, cells in lines if cells and cells[0] == qid and docid == cells[len(cells) // 3]]
+    return f":{hits[1]}" if len(hits) > 1 else ""
+
+
 def _grouped(name: str, path: str, qid_column, docid_column, scores: np.ndarray, ranks: np.ndarray) -> Run:
     query_codes, qids = qid_column.factorize()  # (L,) int64, (Q,)
     doc_codes, docids = docid_column.factorize()  # (L,) int64, (U,)
@@ -230,8 +237,8 @@ def _grouped(name: str, path: str, qid_column, docid_column, scores: np.ndarray,
     if len(repeated):
         query, doc = divmod(int(repeated[0]), len(docids))
         raise JPQError(
-            f"{path}: document {docids[doc]!r} is listed twice for query {qids[query]!r} ({len(repeated)} repetitions "
-            "in all): keep one line for each query and document"
+            f"{path}{_second_line(path, qids[query], docids[doc])}: document {docids[doc]!r} is listed twice for query "
+            f"{qids[query]!r} ({len(repeated)} repetitions in all): keep one line for each query and document"
         )
     if np.any(query_codes[1:] < query_codes[:-1]):
         order = np.argsort(query_codes, kind="stable")

@@ -61,9 +61,12 @@ def add_dataclass_arguments(parser: argparse.ArgumentParser, config: type) -> No
             options["action"] = argparse.BooleanOptionalAction
         else:
             options["type"] = kinds[0]
-            options["choices"] = field.metadata.get("choices")
-            if options["choices"] is None:
-                options["metavar"] = field.metadata.get("metavar", {int: "N", float: "X"}.get(kinds[0], "S"))
+            choices = field.metadata.get("choices")  # the dataclass refuses others, in one line
+            options["metavar"] = (
+                f"{{{','.join(map(str, choices))}}}"
+                if choices
+                else field.metadata.get("metavar", {int: "N", float: "X"}.get(kinds[0], "S"))
+            )
         parser.add_argument(flag, *filter(None, [field.metadata.get("alias")]), dest=field.name, **options)
 
 

@@ -58,7 +58,7 @@ class ProductQuantizer:
             raise JPQError(f"a rotation of shape {self.rotation.shape} does not fit centroids of dimension {D}")
         if not (math.isfinite(self.anisotropy) and self.anisotropy >= 0):
             raise JPQError(f"an anisotropy of {self.anisotropy}: it must be a number of at least 0")
-        if not (math.isfinite(self.shrinkage) and self.neighbours >= 0):
+        if not (math.isfinite(self.shrinkage) and self.shrinkage >= 0 and self.neighbours >= 0):
             raise JPQError(f"a shrinkage of {self.shrinkage} and {self.neighbours} neighbours: numbers of at least 0")
         if K not in (16, 256):
             raise JPQError(f"{K} centroids a sub-vector: only 16 (4 bits) and 256 (8 bits) are supported")

@@ -135,11 +135,11 @@ def _umask() -> int:
 
 
 def _finish(directory: Path) -> None:
-    """Flush all files to the disk, and give them the usual permissions: safetensors makes files private to the user."""
+    """Flush all files to the disk; what safetensors wrote, private to the user, gets the usual permissions."""
     usual = 0o666 & ~_umask()
     for path in directory.rglob("*"):
         if path.is_file():
-            if not path.is_symlink():
+            if path.suffix == ".safetensors" and not path.is_symlink():
                 path.chmod(path.stat().st_mode | usual)
             with open(path, "rb") as file:
                 os.fsync(file.fileno())

@@ -103,7 +103,9 @@ def test_real_collection(tiny, tmp_path):
     shown = {each["name"]: each["means"] for each in table["runs"]}
     assert table["against"] == "JPQ"
     assert {title: round(means["RR@10"], 4) for title, means in shown.items()} == {
-        point["title"]: point["effectiveness"]["RR@10"] for point in run["points"] if point["chosen"]
+        f"{point['title']} {point['setting']}".strip(): point["effectiveness"]["RR@10"]
+        for point in run["points"]
+        if point["chosen"]
     }
     assert "paired t-test" in done.stdout
     assert "<table" in (tmp_path / "out" / "systems.html").read_text()

@@ -3,15 +3,18 @@
 import dataclasses
 import itertools
 
+import faiss
 import numpy as np
 import pytest
 from tiny import tiny_corpus, tiny_encoder, tiny_flat
 
-from jpq_pyserini import JPQIndex, anisotropic
+from jpq_pyserini import JPQIndex, TrainConfig, anisotropic
 from jpq_pyserini.codec import ProductQuantizer, assign
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.flat import FlatFolder
 from jpq_pyserini.index import __main__ as index
+from jpq_pyserini.index.coding import code_flat, codec_digest
+from jpq_pyserini.index.grow import check_shards
 from jpq_pyserini.neighbours import WEIGHT, Neighbourhood
 from jpq_pyserini.train import __main__ as train
 
@@ -135,7 +138,7 @@ def test_errors_towards_neighbours_become_smaller(documents, centroids):
     assert errors[5] < 0.8 * errors[0]
 
 
-def test_training_and_documents_coded_later(tmp_path, monkeypatch):
+def test_training_and_documents_coded_later(tmp_path, monkeypatch, capsys):
     """From the command line: an untrained index with neighbours; another collection coded like it, and added to it."""
 
     def run(command, *arguments):
@@ -156,6 +159,62 @@ def test_training_and_documents_coded_later(tmp_path, monkeypatch):
     assert trained.codec.shrinkage > 0
     assert np.array_equal(like.codes, trained.codes)
     assert np.array_equal(grown.codes[:400], trained.codes)
-    assert np.array_equal(grown.codes[400:], trained.codec.encode(np.array(FlatFolder.open(more).embeddings)))
+    added = np.array(FlatFolder.open(more).embeddings)
+    there = Neighbourhood(trained.codec.decode(trained.codes), 4)
+    assert np.array_equal(grown.codes[400:], trained.codec.encode(added, there))
+    one_by_one = trained.add(added[:3], ["x", "y", "z"])  # a document's code does not depend on those added with it
+    assert np.array_equal(one_by_one.codes[400:], grown.codes[400:403])
+    run(index, "describe", "--index", tmp_path / "grown")
+    assert "towards 4 neighbours more" in capsys.readouterr().out
     plain = dataclasses.replace(trained.codec, neighbours=0).encode(np.array(FlatFolder.open(flat).embeddings))
     assert not np.array_equal(plain, trained.codes)
+
+
+def test_a_stopped_coding_goes_on_where_it_was(documents, centroids, tmp_path, monkeypatch):
+    faiss_index = faiss.IndexFlatIP(8)
+    faiss_index.add(documents)
+    (tmp_path / "flat").mkdir()
+    faiss.write_index(faiss_index, str(tmp_path / "flat" / "index"))
+    (tmp_path / "flat" / "docid").write_text("".join(f"d{row}\n" for row in range(400)), encoding="utf-8")
+    flat = FlatFolder.open(tmp_path / "flat")
+    codec = ProductQuantizer(centroids, centroids, None, anisotropy=10.0, shrinkage=0.1, neighbours=4)
+    whole = code_flat(flat, codec, progress=False)
+    monkeypatch.setattr("jpq_pyserini.flat._CHUNK", 8 * 100)
+    encode, coded = ProductQuantizer.encode, []
+
+    def stopped(self, chunk, reference):
+        if len(coded) == 2:
+            raise KeyboardInterrupt
+        coded.append(len(chunk))
+        return encode(self, chunk, reference)
+
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    monkeypatch.setattr(ProductQuantizer, "encode", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        code_flat(flat, codec, progress=False, kept=kept)
+    monkeypatch.setattr(ProductQuantizer, "encode", lambda *given: coded.append(len(given[1])) or encode(*given))
+    assert np.array_equal(code_flat(flat, codec, progress=False, kept=kept), whole)
+    assert coded == [100, 100, 100, 100]
+
+
+def test_too_many_neighbours_and_neighbours_without_codes_are_refused():
+    with pytest.raises(JPQError, match="--neighbours 1000: at most 64"):
+        TrainConfig(neighbours=1000)
+    with pytest.raises(JPQError, match="--no-compress writes none"):
+        TrainConfig(neighbours=8, compress=False, scoring="flat", negatives_from="flat")
+
+
+def test_what_codes_depend_on_has_a_digest_of_its_own(centroids):
+    costs = [(3.0, 0.0, 0), (0.0, 3.0, 0), (10.0, 0.0, 8), (10.08, 0.0, 0), (10.0, 0.1, 8)]
+    assert len({codec_digest(ProductQuantizer(centroids, centroids, None, *each)) for each in costs}) == len(costs)
+
+
+def test_shards_of_other_costs_are_not_merged(documents, centroids):
+    shards = []
+    for start, neighbours in ((0, 0), (200, 4)):
+        codec = ProductQuantizer(centroids, centroids, None, anisotropy=10.0, neighbours=neighbours)
+        part = documents[start : start + 200]
+        shards.append(JPQIndex(codec, codec.encode(part), [f"d{start + row}" for row in range(200)]))
+    with pytest.raises(JPQError, match="chosen with neighbours 0 and 4"):
+        check_shards(shards)

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from jpq_pyserini.eval.figures import style
+from jpq_pyserini.eval.latency.runs import shown_name
 from jpq_pyserini.eval.systems import SYSTEMS
 
 from jpq_pyserini.index import library_versions
@@ -63,7 +64,7 @@ def _table(points: Sequence[dict]) -> str:
         times = point["times"]
         rows.append(
             [
-                f"{point['title']} {point['setting']}".strip(),
+                shown_name(point),
                 f"{point['bytes_per_document']:.0f}",
                 f"{point['memory_bytes'] / 1e6:.0f}",
                 *(f"{point['effectiveness'][measure]:.4f}" for measure in measures),
@@ -158,7 +159,7 @@ def _growth(runs: Sequence[dict], folder: Path) -> str:
 def _bars(run: dict, folder: Path) -> str:
     figure, axes = _axes(run["collection"], "milliseconds a query, one thread, one by one", "")
     points = run["points"][::-1]
-    names = [f"{point['title']} {point['setting']}".strip() for point in points]
+    names = [shown_name(point) for point in points]
     milliseconds = [_first_mode(point)["median_ms"] for point in points]
     axes.bar_label(axes.barh(names, milliseconds, color=style.COLOURS[0]), fmt="%.3g", padding=3)
     style.log_axis(axes, "x", milliseconds)

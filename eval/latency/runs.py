@@ -45,10 +45,15 @@ def run_file_name(name: str, setting: str) -> str:
     return ".".join(plain) + ".txt"
 
 
+def shown_name(point: dict) -> str:
+    """Return what tables call a point of a race: the system, and its setting if it has one."""
+    return f"{point['title']} {point['setting']}".strip()
+
+
 def write_point_facts(folder: Path, point: dict, hits: int, command: str, versions: dict[str, str]) -> None:
     """Write the facts of a point of a race beside its run."""
     facts = Facts(
-        title=f"{point['title']} {point['setting']}".strip(),
+        title=shown_name(point),
         group=point["group"],
         documents=point["documents"],
         bytes_per_document=point["bytes_per_document"],
@@ -76,8 +81,8 @@ def write_comparison(points: Sequence[dict], args, hits: int, note) -> tuple[str
         The table as text, and what was written: OUT/systems.html, systems.md and systems.json.
     """
     chosen, folder = [point for point in points if point["chosen"]], Path(args.output)
-    runs = {point["title"]: folder / "runs" / point["run"] for point in chosen}
-    against = next((point["title"] for point in chosen if point["name"] == args.against), None)
+    runs = {shown_name(point): folder / "runs" / point["run"] for point in chosen}
+    against = next((shown_name(point) for point in chosen if point["name"] == args.against), None)
     topics = read_topics(args.topics)
     qrels = {qid: judged for qid, judged in read_qrels(args.qrels).items() if qid in topics}
     measures = ["RR@10", "nDCG@10", *(f"R@{depth}" for depth in (100, 1000) if depth <= hits)]

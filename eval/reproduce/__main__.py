@@ -39,8 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.name is None:
         if not args.list:
             raise JPQError("name an experiment: --list shows those that come with the package")
-        for name in known_experiments():
-            print(f"{name:16}  {load(name).title}")
+        names = known_experiments()
+        for name in names:
+            print(f"{name:{max(map(len, names))}}  {load(name).title}")
         return 0
     experiment = load(args.name)
     if args.list:

@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     texts = corpus_texts(args.corpus, {docid for docids in lists.values() for docid in docids})
     with new_directory(args.output) as directory:
         _train(args, [(topics[qid], [texts[docid] for docid in docids]) for qid, docids in lists.items()], directory)
-    print(f"trained on {len(lists):,} queries of {args.negatives + 1} passages\nwrote {args.output}")
+    print(f"trained on {len(lists):,} of {len(topics):,} queries, {args.negatives + 1} passages each")
+    print(f"wrote {args.output}")
 
 
 def training_lists(

@@ -52,6 +52,7 @@ SYSTEMS = (
         "non-exhaustive",
         _Falconn,
         module="falconn",
+        parameters=lambda data: "size without its tables",
         install='pip install pybind11 setuptools && CC="g++ $(python -m pybind11 --includes)" pip install falconn',
         setting=("probes", (10, 30, 100, 300, 1000, 3000)),
         copies=3,

@@ -7,6 +7,7 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import grow
 from jpq_pyserini.index.collection import JPQIndex
 from jpq_pyserini.index.sources import Source, add_source_arguments, encoder_copier
+from jpq_pyserini.neighbours import neighbourhood_of
 from jpq_pyserini.storage import refuse_existing
 
 _EPILOG = """\
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
         refuse_existing(output)
     index, source = JPQIndex.open(args.index), Source(args)
     grow.refuse_repeated((args.index, index.docids), (source.name, source.docids))  # before the slow part
-    codes = source.codes(index, output)
+    codes = source.codes(index, output, neighbourhood_of(index.codec, index.codes))
     grown = index.add_codes(codes, source.docids, source=source.name, progress=sys.stderr.isatty())
     if args.in_place and JPQIndex.open(args.index).docids != index.docids:
         raise JPQError(f"{args.index} has changed while documents were encoded: run again with --resume")

@@ -12,7 +12,8 @@ from jpq_pyserini.storage import refuse_existing
 
 _EPILOG = """\
 Nothing is trained: documents are encoded and coded as those of DIR were, and searched with its query encoder. Run it
-once a part of a collection that is too large for one machine, and join the parts with merge.
+once a part of a collection that is too large for one machine, and join the parts with merge. (If DIR was trained with
+--neighbours, codes depend on what they are coded with: the parts find other neighbours than the whole would.)
 
 example:
   python -m jpq_pyserini.index build --like jpq48 --corpus scifact.jsonl --output scifact48

@@ -16,13 +16,13 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.flat import FlatFolder
 from jpq_pyserini.index import grow
 from jpq_pyserini.index.corpus import Corpus
-from jpq_pyserini.neighbours import Neighbourhood
+from jpq_pyserini.neighbours import REFERENCE, Neighbourhood
 from jpq_pyserini.storage import new_file
 from jpq_pyserini.text_encoder import embed_passages
 
-_REFERENCE = 1 << 16  # documents, drawn at random, in which neighbours are looked for
-_CHUNK = 2048  # documents encoded, coded and written at once; their embeddings are then forgotten
+CHUNK = 2048  # documents encoded, coded and written at once; their embeddings are then forgotten
 _RUN, _CODES, _DOCIDS = "run.json", "codes", "docid"
+_SO_FAR, _ROWS = "codes.npy", "rows"
 
 
 class CodeLog:
@@ -32,14 +32,15 @@ class CodeLog:
         path: the folder; made at the first :meth:`append`.
         fingerprint: JSON-able; what must be the same for a run to go on.
         m: M.
+        together: documents whose codes depend on each other: so many, from the start, are kept or none of them.
         resume: go on from what a stopped run left, if it left anything.
 
     Raises:
         JPQError: a stopped run left the folder and ``resume`` is False, or its fingerprint differs.
     """
 
-    def __init__(self, path: str | os.PathLike, fingerprint: dict, m: int, resume: bool):
-        self.path, self.fingerprint, self.m = Path(path), fingerprint, m
+    def __init__(self, path: str | os.PathLike, fingerprint: dict, m: int, resume: bool, together: int = 1):
+        self.path, self.fingerprint, self.m, self._together = Path(path), fingerprint, m, together
         if not self.path.exists():
             return
         if not resume:
@@ -91,12 +92,20 @@ class CodeLog:
             return
         lines = docids.read_bytes().split(b"\n")[:-1]
         whole = min(len(lines), codes.stat().st_size // self.m)
+        whole -= whole % self._together
         os.truncate(codes, whole * self.m)
         os.truncate(docids, sum(len(line) + 1 for line in lines[:whole]))
 
 
 def code_corpus(
-    corpus: Corpus, docids: list[str], codec: ProductQuantizer, encoder, log: CodeLog, batch_size: int, progress: bool
+    corpus: Corpus,
+    docids: list[str],
+    codec: ProductQuantizer,
+    encoder,
+    log: CodeLog,
+    batch_size: int,
+    progress: bool,
+    reference: Neighbourhood | None = None,
 ) -> np.ndarray:
     """Encode the documents of ``corpus`` that are not in ``log`` yet, and return the codes (n, M) uint8 of all.
 
@@ -107,6 +116,7 @@ def code_corpus(
         log: where codes are kept.
         batch_size: texts encoded at once.
         progress: show a bar.
+        reference: where neighbours are looked for, if the codec wants any; None: among ``CHUNK`` texts at a time.
 
     Raises:
         JPQError: the dimension differs, an embedding is not finite, or ``log`` is of other documents.
@@ -118,13 +128,27 @@ def code_corpus(
         for chunk in _chunks(itertools.islice(corpus, len(done), None)):
             ids, texts = zip(*chunk, strict=True)
             embeddings = embed_passages(encoder, texts, batch_size=batch_size)  # (n, D) float32
-            log.append(list(ids), grow.encode(codec, embeddings, ids))
+            log.append(list(ids), grow.encode(codec, embeddings, ids, reference))
             bar.update(len(ids))
     return log.codes()
 
 
-def code_flat(flat: FlatFolder, codec: ProductQuantizer, progress: bool) -> np.ndarray:
+def code_flat(
+    flat: FlatFolder,
+    codec: ProductQuantizer,
+    progress: bool,
+    kept: Path | None = None,
+    reference: Neighbourhood | None = None,
+) -> np.ndarray:
     """Assign the embeddings of a flat folder, a chunk at a time; returns codes (n, M) uint8.
+
+    Args:
+        flat: the folder.
+        codec: assigns.
+        progress: show a bar.
+        kept: an existing folder for the codes so far, from which a stopped run goes on.
+        reference: where neighbours are looked for, if the codec wants any; None: in the folder itself, or 65,536
+            documents of it.
 
     Raises:
         JPQError: the dimension differs, or an embedding is not finite.
@@ -135,24 +159,39 @@ def code_flat(flat: FlatFolder, codec: ProductQuantizer, progress: bool) -> np.n
             f"{flat.path} has embeddings of dimension {D}, the codec {codec.dimension}: encode the documents with the "
             "encoder recorded in jpq.json"
         )
-    reference = Neighbourhood(flat.sample(_REFERENCE, seed=0), codec.neighbours) if codec.neighbours else None
-    codes = np.empty((N, codec.m), dtype=np.uint8)
-    with tqdm(total=N, desc="code", unit="doc", unit_scale=True, disable=not progress) as bar:
+    if codec.neighbours and reference is None:
+        reference = Neighbourhood(flat.sample(REFERENCE, seed=0), codec.neighbours)
+    codes, done = (np.empty((N, codec.m), dtype=np.uint8), 0) if kept is None else _codes_so_far(kept, N, codec.m)
+    with tqdm(total=N, initial=done, desc="code", unit="doc", unit_scale=True, disable=not progress) as bar:
         for start, chunk in flat.chunks():
+            if start < done:
+                continue
             codes[start : start + len(chunk)] = codec.encode(chunk, reference)
+            if kept is not None:
+                codes.flush()
+                with new_file(kept / _ROWS) as file:
+                    file.write(str(start + len(chunk)))
             bar.update(len(chunk))
     return codes
+
+
+def _codes_so_far(folder: Path, count: int, m: int) -> tuple[np.ndarray, int]:
+    """Return codes (count, M) that are kept in a file, and how many of them are there."""
+    if (folder / _ROWS).is_file():
+        return np.load(folder / _SO_FAR, mmap_mode="r+"), int((folder / _ROWS).read_text(encoding="utf-8"))
+    return np.lib.format.open_memmap(folder / _SO_FAR, "w+", np.uint8, (count, m)), 0
 
 
 def codec_digest(codec: ProductQuantizer) -> str:
     """Return the SHA-256 of what codes depend on: rotation, assignment centroids, costs of errors."""
     digest = hashlib.sha256(codec.assignment_centroids.tobytes())
     digest.update(b"" if codec.rotation is None else codec.rotation.tobytes())
-    for cost in (codec.anisotropy, codec.shrinkage, codec.neighbours):
-        digest.update(repr(cost).encode() if cost else b"")
+    digest.update(repr(codec.anisotropy).encode() if codec.anisotropy else b"")
+    for name in ("shrinkage", "neighbours"):
+        digest.update(f"{name}={getattr(codec, name)!r};".encode() if getattr(codec, name) else b"")
     return digest.hexdigest()
 
 
 def _chunks(documents: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    while chunk := list(itertools.islice(documents, _CHUNK)):
+    while chunk := list(itertools.islice(documents, CHUNK)):
         yield chunk

@@ -18,6 +18,7 @@ from jpq_pyserini.flat import FlatFolder
 from jpq_pyserini.index import grow
 from jpq_pyserini.index.record import FLAT_LAYOUT, IndexRecord, check_parts, query_encoder_path, write_record
 from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD
+from jpq_pyserini.neighbours import neighbourhood_of
 from jpq_pyserini.storage import new_directory
 
 
@@ -160,7 +161,8 @@ class JPQIndex:
             JPQError: a docid is there already or comes twice, the counts or dimensions do not fit, or an embedding is
                 not finite.
         """
-        return self.add_codes(grow.encode(self.codec, embeddings, docids), docids, source=source, progress=progress)
+        codes = grow.encode(self.codec, embeddings, docids, neighbourhood_of(self.codec, self.codes))
+        return self.add_codes(codes, docids, source=source, progress=progress)
 
     def add_codes(
         self, codes: np.ndarray, docids: Sequence[str], *, source: str | None = None, progress: bool = False

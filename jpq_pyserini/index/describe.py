@@ -5,8 +5,10 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from jpq_pyserini.codec import ProductQuantizer
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.record import IndexRecord
+from jpq_pyserini.names import CODEC
 
 
 def add_parser(commands) -> argparse.ArgumentParser:
@@ -42,6 +44,7 @@ def _lines(directory: Path, record: IndexRecord) -> list[str]:
         f"documents  {record.count:,}, dimension {record.dimension}",
         f"codes      M={record.m}, {record.nbits} bits: {a_document} bytes a document, {flat / a_document:.0f}x less "
         "than flat",
+        *_choice_lines(directory),
         f"layout     {record.layout}",
     ]
     if record.lists:
@@ -56,6 +59,15 @@ def _lines(directory: Path, record: IndexRecord) -> list[str]:
             lines.append(f"file       {name}, {size:,} bytes")
     lines.append(f"in all     {sum(sizes.values()):,} bytes")
     return lines
+
+
+def _choice_lines(directory: Path) -> list[str]:
+    if not (directory / CODEC).is_file():
+        return []
+    codec = ProductQuantizer.load(directory / CODEC)
+    how = f"an error along a document costs {1 + codec.anisotropy:g} times as much" if codec.anisotropy else ""
+    towards = f"towards {codec.neighbours} neighbours more" if codec.neighbours else ""
+    return [f"chosen     by {'; '.join(filter(None, [how, towards])) or 'the nearest centroids'}"]
 
 
 def _training_lines(training: dict) -> list[str]:

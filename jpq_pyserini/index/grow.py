@@ -14,12 +14,15 @@ from jpq_pyserini.codec import ProductQuantizer
 from jpq_pyserini.docids import JoinedDocids, first_repeated
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD
+from jpq_pyserini.neighbours import Neighbourhood
 from jpq_pyserini.storage import sha256_of
 
 _ROWS = 1 << 14
 
 
-def encode(codec: ProductQuantizer, embeddings: np.ndarray, docids: Sequence[str]) -> np.ndarray:
+def encode(
+    codec: ProductQuantizer, embeddings: np.ndarray, docids: Sequence[str], reference: Neighbourhood | None = None
+) -> np.ndarray:
     """Assign (n, D) embeddings, a part at a time; returns codes (n, M) uint8.
 
     Raises:
@@ -30,11 +33,11 @@ def encode(codec: ProductQuantizer, embeddings: np.ndarray, docids: Sequence[str
     codes = np.empty((len(docids), codec.m), dtype=np.uint8)
     for start in range(0, len(codes), _ROWS):
         part = np.array(embeddings[start : start + _ROWS], dtype=np.float32)
-        codes[start : start + _ROWS] = codec.encode(part)
         finite = np.isfinite(part).all(axis=1)
         if not finite.all():
             docid = docids[start + int(np.argmin(finite))]
             raise JPQError(f"the embedding of docid {docid} holds NaN or infinity: encode that document again")
+        codes[start : start + _ROWS] = codec.encode(part, reference)
     return codes
 
 

@@ -13,6 +13,7 @@ from jpq_pyserini.index import coding, grow
 from jpq_pyserini.index.collection import JPQIndex
 from jpq_pyserini.index.corpus import Corpus
 from jpq_pyserini.names import RECORD
+from jpq_pyserini.neighbours import Neighbourhood
 
 _BATCH_SIZE = 32
 
@@ -58,8 +59,10 @@ class Source:
             self._flat = FlatFolder.open(args.embeddings)
             self.docids = self._flat.docids
 
-    def codes(self, like: JPQIndex, output: str | os.PathLike) -> np.ndarray:
+    def codes(self, like: JPQIndex, output: str | os.PathLike, reference: Neighbourhood | None = None) -> np.ndarray:
         """Return codes (n, M) uint8 by the codec and the document encoder of ``like``.
+
+        Neighbours, if the codec wants any, are looked for in ``reference``; if that is None, among the documents.
 
         Until :meth:`forget`, a folder beside ``output`` keeps what has been encoded.
 
@@ -68,18 +71,20 @@ class Source:
         """
         progress = sys.stderr.isatty() or bool(self._args.corpus)
         if not self._args.corpus:
-            return coding.code_flat(self._flat, like.codec, progress)
+            return coding.code_flat(self._flat, like.codec, progress, reference=reference)
         settings = self._encoder_settings(like)
         fingerprint = {
             "codec": coding.codec_digest(like.codec),
             "encoder": settings,
             "corpus": self._corpus.fingerprint(),
         }
-        log = coding.CodeLog(f"{os.fspath(output).rstrip(os.sep)}.coding", fingerprint, like.codec.m, self._args.resume)
+        together = coding.CHUNK if like.codec.neighbours and reference is None else 1
+        folder = f"{os.fspath(output).rstrip(os.sep)}.coding"
+        log = coding.CodeLog(folder, fingerprint, like.codec.m, self._args.resume, together)
         self._log = log
         encoder = _load(settings, like, self._args.device)
         batch_size = self._args.batch_size or _BATCH_SIZE
-        return coding.code_corpus(self._corpus, self.docids, like.codec, encoder, log, batch_size, progress)
+        return coding.code_corpus(self._corpus, self.docids, like.codec, encoder, log, batch_size, progress, reference)
 
     def forget(self) -> None:
         """Remove what was kept for ``--resume``: the index is written."""

@@ -57,6 +57,8 @@ class Settings:
         for part in ("dev", "test"):
             if (parts[f"--{part}-topics"] is None) != (parts[f"--{part}-qrels"] is None):
                 raise JPQError(f"--{part}-topics and --{part}-qrels go together: give both or neither")
+        if self.pooling not in (None, "cls", "mean"):
+            raise JPQError(f"--pooling {self.pooling} is unknown: choose one of cls, mean")
         for name, low in (("max_passages", 300), ("max_length", 8), ("m", 1), ("epochs", 1), ("threads", 1)):
             value = getattr(self, name)
             if value is not None and value < low:

@@ -25,10 +25,12 @@ _AT_LEAST_ONE = {
     "eval_steps",
 }
 _ABOVE_ZERO = {"score_scale", "max_grad_norm"}
+NBITS = (4, 8)
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
 SCORINGS = ("quantized", "flat")
 NEGATIVE_SOURCES = ("quantized", "flat", "static", "random", "run")
+_MOST_NEIGHBOURS = 64
 _NEGATIVES_WITHOUT_CODES = ("flat", "random", "run")
 ENCODER_PARTS = ("all", "no-word-embeddings", "none")
 
@@ -46,7 +48,7 @@ class TrainConfig:
     """Settings of :func:`jpq_pyserini.train.train_index`; defaults are the paper's (section 4.3) where it gives one."""
 
     m: int = _setting(48, "M: bytes a document at 8 bits; must divide the dimension", alias="--sub-vectors")
-    nbits: int = _setting(8, "bits a code", choices=(4, 8))
+    nbits: int = _setting(8, "bits a code", choices=NBITS)
     opq: bool = _setting(True, "learn a rotation (OPQ); without it plain PQ")
     opq_sample: int = _setting(65536, "embeddings that OPQ learns from, drawn at random")
     opq_iterations: int = _setting(40, "rounds of OPQ")
@@ -58,8 +60,8 @@ class TrainConfig:
     )
     neighbours: int = _setting(
         0,
-        "errors towards so many nearest neighbours cost more when codes are chosen: better at 16 to 48 bytes, but "
-        "coding takes longer; 8 is a good number",
+        "errors towards so many nearest neighbours, among at most 65,536 documents, cost more when codes are chosen: "
+        "better at 16 to 48 bytes, but coding takes ten times as long; 8 is a good number",
     )
     loss: str = _setting("lambdarank", "pairwise loss on the quantized scores", choices=LOSSES)
     lambda_cut: int = _setting(
@@ -131,10 +133,11 @@ class TrainConfig:
             "device": DEVICES,
             "scoring": SCORINGS,
             "negatives_from": NEGATIVE_SOURCES,
+            "nbits": NBITS,
         }.items():
             if getattr(self, name) not in allowed:
                 flag = "--" + name.replace("_", "-")
-                raise JPQError(f"{flag} {getattr(self, name)} is unknown: choose one of {', '.join(allowed)}")
+                raise JPQError(f"{flag} {getattr(self, name)} is unknown: choose one of {', '.join(map(str, allowed))}")
         for field_ in fields(self):
             value = getattr(self, field_.name)
             if isinstance(value, bool) or not isinstance(value, int | float):
@@ -150,6 +153,10 @@ class TrainConfig:
         self._check_combinations()
 
     def _check_combinations(self):
+        if self.neighbours > _MOST_NEIGHBOURS:
+            raise JPQError(f"--neighbours {self.neighbours}: at most {_MOST_NEIGHBOURS}, and 8 is enough")
+        if self.neighbours and not self.compress:
+            raise JPQError("--neighbours is about codes, and --no-compress writes none: leave one of them out")
         if not self.compress and (self.scoring != "flat" or self.negatives_from not in _NEGATIVES_WITHOUT_CODES):
             raise JPQError(
                 "--no-compress trains on the flat index: add --scoring flat, and --negatives-from "

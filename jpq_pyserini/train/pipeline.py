@@ -2,10 +2,13 @@
 
 import dataclasses
 import os
+import shutil
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 
 from jpq_pyserini.docids import RowsByDocid
 from jpq_pyserini.errors import JPQError
@@ -35,6 +38,7 @@ from jpq_pyserini.train.trainer import Trainer, total_steps
 
 #: Settings that a run may change when it is resumed.
 _NEUTRAL = ("checkpoint_steps", "log_with", "device")
+_WAIT = timedelta(days=7)  # the other processes wait while the first learns OPQ and codes all documents
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,12 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
         dev = run.dev.read(rows, flag="dev-", needed=False, labels=True)
         training, given = given_negatives(config, training, run.negatives_run, rows, progress)
         del rows
-        accelerator = Accelerator(cpu=wants_cpu(config), log_with=config.log_with, project_dir=f"{run.output}.log")
+        accelerator = Accelerator(
+            cpu=wants_cpu(config),
+            log_with=config.log_with,
+            project_dir=f"{run.output}.log",
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=_WAIT)],
+        )
         if config.log_with:
             accelerator.init_trackers("jpq", config=asdict(config))
         encoder = run.encoder.load(flat, config.max_query_length, str(accelerator.device))
@@ -164,9 +173,14 @@ def _start(flat, config, checkpoints, accelerator, progress, watch):
         return initialise.initialise(flat, config, str(accelerator.device), progress, watch.phase)
     folder = checkpoints.path / "start"
     if accelerator.is_main_process and not folder.is_dir():
-        start = initialise.initialise(flat, config, str(accelerator.device), progress, watch.phase)
         checkpoints.claim()
+        kept = checkpoints.path / "coding"
+        try:
+            start = initialise.initialise(flat, config, str(accelerator.device), progress, watch.phase, kept)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("before the first step; go on with the same command and --resume") from None
         initialise.save_start(folder, *start)
+        shutil.rmtree(kept, ignore_errors=True)
     with watch.phase("load"):
         accelerator.wait_for_everyone()
         return initialise.load_start(folder)

@@ -93,7 +93,12 @@ def training_record(run, trainer: Trainer, score_scale: float) -> dict:
     }
     fingerprint = run.fingerprint()
     return {
-        "config": asdict(config) | {"score_scale": score_scale, "centroid_lr": config.effective_centroid_lr},
+        "config": asdict(config)
+        | {
+            "score_scale": score_scale,
+            "centroid_lr": config.effective_centroid_lr,
+            "anisotropy": config.effective_anisotropy,
+        },
         "data": {name: os.path.basename(os.path.abspath(path)) for name, path in paths.items() if path is not None},
         "fingerprint": {name: fingerprint[name] for name in ("index", "docid", *list(paths)[1:])},
         "training_queries": len(trainer.training),
