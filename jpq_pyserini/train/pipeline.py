@@ -177,6 +177,9 @@ def _start(flat, config, checkpoints, accelerator, progress, watch):
         kept = checkpoints.path / "coding"
         try:
             start = initialise.initialise(flat, config, str(accelerator.device), progress, watch.phase, kept)
+        except JPQError:  # the embeddings are bad: nothing is worth keeping
+            checkpoints.remove()
+            raise
         except KeyboardInterrupt:
             raise KeyboardInterrupt("before the first step; go on with the same command and --resume") from None
         initialise.save_start(folder, *start)
