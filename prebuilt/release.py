@@ -8,7 +8,7 @@ the collection.
 import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +23,8 @@ from jpq_pyserini.prebuilt.release_index import has_own_centroids, read_index
 from tqdm.auto import tqdm
 
 from jpq_pyserini.codec import ProductQuantizer
+from jpq_pyserini.docids import Docids
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.flat import read_docids
 from jpq_pyserini.index import JPQIndex
 from jpq_pyserini.storage import refuse_existing, sha256_of
 from jpq_pyserini.text_encoder import embed_passages, save_text_encoder
@@ -139,9 +139,9 @@ def _encoder_record(documents: ReleasedEncoder | None, model) -> dict:
     }
 
 
-def _docids(count: int, docids, collection) -> list[str]:
+def _docids(count: int, docids, collection) -> Sequence[str]:
     if docids is not None:
-        source, ids = docids, read_docids(docids)
+        source, ids = docids, Docids(docids)
     elif collection is not None:
         source, ids = collection, [docid for docid, _ in _documents(collection)]
     else:

@@ -103,7 +103,7 @@ def test_real_collection(tiny, tmp_path):
     shown = {each["name"]: each["means"] for each in table["runs"]}
     assert table["against"] == "JPQ"
     assert {title: round(means["RR@10"], 4) for title, means in shown.items()} == {
-        f"{point['title']} {point['setting']}".strip(): point["effectiveness"]["RR@10"]
+        ", ".join(filter(None, [point["title"], point["setting"]])): point["effectiveness"]["RR@10"]
         for point in run["points"]
         if point["chosen"]
     }

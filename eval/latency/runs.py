@@ -47,7 +47,7 @@ def run_file_name(name: str, setting: str) -> str:
 
 def shown_name(point: dict) -> str:
     """Return what tables call a point of a race: the system, and its setting if it has one."""
-    return f"{point['title']} {point['setting']}".strip()
+    return ", ".join(filter(None, [point["title"], point["setting"]]))
 
 
 def write_point_facts(folder: Path, point: dict, hits: int, command: str, versions: dict[str, str]) -> None:
