@@ -4,15 +4,17 @@ Public names are imported on first use, so that ``import jpq_pyserini`` costs ne
 Java. The start-up hook relies on that.
 """
 
-__version__ = "0.1.0"
+from jpq_pyserini import moved
+
+__version__ = "0.2.0"
 
 _PUBLIC = {
     "JPQError": "errors",
     "JPQIndex": "index",
     "ProductQuantizer": "codec",
-    "JPQQueryEncoder": "encoder",
-    "JPQDocumentEncoder": "encoder",
-    "JPQFaissSearcher": "searcher",
+    "JPQQueryEncoder": "plugin.encoders",
+    "JPQDocumentEncoder": "plugin.encoders",
+    "JPQFaissSearcher": "plugin.searcher",
     "TrainConfig": "train.config",
     "train_index": "train.pipeline",
 }
@@ -30,3 +32,6 @@ def __getattr__(name):
 
 def __dir__():
     return sorted(set(globals()) | set(_PUBLIC))
+
+
+moved.install()

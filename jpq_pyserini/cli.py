@@ -61,13 +61,22 @@ def add_dataclass_arguments(parser: argparse.ArgumentParser, config: type) -> No
             options["action"] = argparse.BooleanOptionalAction
         else:
             options["type"] = kinds[0]
-            choices = field.metadata.get("choices")  # the dataclass refuses others, in one line
+            choices = field.metadata.get("choices")  # the dataclass refuses others: check_choices
             options["metavar"] = (
                 f"{{{','.join(map(str, choices))}}}"
                 if choices
                 else field.metadata.get("metavar", {int: "N", float: "X"}.get(kinds[0], "S"))
             )
         parser.add_argument(flag, *filter(None, [field.metadata.get("alias")]), dest=field.name, **options)
+
+
+def check_choices(settings) -> None:
+    """Raise :class:`JPQError` if a field of the dataclass has a value that is neither its default nor a choice."""
+    for field in dataclasses.fields(settings):
+        choices, value = field.metadata.get("choices"), getattr(settings, field.name)
+        if choices and value != field.default and value not in choices:
+            flag = "--" + field.name.replace("_", "-")
+            raise JPQError(f"{flag} {value} is unknown: choose one of {', '.join(map(str, choices))}")
 
 
 def dataclass_from_arguments(config: type, args: argparse.Namespace):

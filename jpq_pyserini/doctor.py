@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from jpq_pyserini import __version__
 from jpq_pyserini.cli import run_main
+from jpq_pyserini.encoders.minilm import CARRIER, MINILM
 from jpq_pyserini.plugin import java, startup
-from jpq_pyserini.quickstart.encoder import CARRIER, MINILM
 
 OK, NOTE, PROBLEM = "ok", "note", "PROBLEM"
 PTH = "jpq_pyserini.pth"

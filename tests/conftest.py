@@ -1,7 +1,6 @@
 """Fixtures shared by the tests: a tiny index, and the real command lines in subprocesses."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,22 +11,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-def run_python(*arguments, cwd=None, check=True, **environment) -> subprocess.CompletedProcess:
-    """Run ``python arguments...`` of this environment, offline; a variable given as None is removed."""
-    variables = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **environment}
-    variables = {name: value for name, value in variables.items() if value is not None}
-    command = [sys.executable, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=variables, timeout=600)
-    if check and done.returncode != 0:
-        pytest.fail(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
-    return done
-
-
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> Path:
     """A folder with ``encoder``, ``index`` (JPQ) and ``flat`` of passages d0 to d299, ``topics.tsv`` (q0 to q19),
     ``qrels.txt``."""
-    from tiny import tiny_corpus, tiny_encoder, tiny_flat, tiny_index
+    from helpers.tiny import tiny_corpus, tiny_encoder, tiny_flat, tiny_index
 
     root = tmp_path_factory.mktemp("tiny")
     texts, queries = tiny_corpus(300)
@@ -41,8 +29,8 @@ def tiny(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def release(tmp_path_factory) -> Path:
     """A folder in the layout of the authors' release: ``OPQ8,IVF1,PQ8x8.index`` of ``collection.tsv``, ``m8``."""
-    from release_files import M, write_encoder, write_index
-    from tiny import tiny_corpus
+    from helpers.release_files import M, write_encoder, write_index
+    from helpers.tiny import tiny_corpus
 
     root = tmp_path_factory.mktemp("release")
     texts, _ = tiny_corpus(300)
@@ -61,6 +49,6 @@ def index_file(release) -> Path:
 @pytest.fixture(scope="session")
 def imported(release, index_file, tmp_path_factory) -> Path:
     """The index directory made from that and from ``m8``."""
-    from jpq_pyserini.prebuilt.release import import_release
+    from jpq_pyserini.index.release.convert import import_release
 
     return import_release(release / "m8", tmp_path_factory.mktemp("imported") / "out", index=index_file)

@@ -1,10 +1,11 @@
 """The doctor: in this environment, and where something is wrong."""
 
 import pytest
-from conftest import run_python
-from test_java import fake_java
 
 from jpq_pyserini import doctor
+
+from helpers.java import fake_java
+from helpers.processes import run_python
 
 SUBJECTS = (
     "Python",

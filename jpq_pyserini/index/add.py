@@ -3,11 +3,11 @@
 import argparse
 import sys
 
+from jpq_pyserini.codec.neighbours import neighbourhood_of
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import grow
 from jpq_pyserini.index.collection import JPQIndex
 from jpq_pyserini.index.sources import Source, add_source_arguments, encoder_copier
-from jpq_pyserini.neighbours import neighbourhood_of
 from jpq_pyserini.storage import refuse_existing
 
 _EPILOG = """\

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from jpq_pyserini.codec import ProductQuantizer
+from jpq_pyserini.codec.neighbours import REFERENCE, Neighbourhood
+from jpq_pyserini.codec.quantizer import ProductQuantizer
+from jpq_pyserini.data.corpus import Corpus
+from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.encoders.text_encoder import embed_passages
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.flat import FlatFolder
 from jpq_pyserini.index import grow
-from jpq_pyserini.index.corpus import Corpus
-from jpq_pyserini.neighbours import REFERENCE, Neighbourhood
 from jpq_pyserini.storage import new_file
-from jpq_pyserini.text_encoder import embed_passages
 
 CHUNK = 2048  # documents encoded, coded and written at once; their embeddings are then forgotten
 _RUN, _CODES, _DOCIDS = "run.json", "codes", "docid"

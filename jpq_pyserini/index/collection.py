@@ -10,15 +10,14 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from jpq_pyserini import layouts
-from jpq_pyserini.codec import ProductQuantizer
-from jpq_pyserini.docids import Docids, JoinedDocids
+from jpq_pyserini.codec.neighbours import neighbourhood_of
+from jpq_pyserini.codec.quantizer import ProductQuantizer
+from jpq_pyserini.data.docids import Docids, JoinedDocids
+from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.flat import FlatFolder
-from jpq_pyserini.index import grow
+from jpq_pyserini.index import grow, layouts
 from jpq_pyserini.index.record import FLAT_LAYOUT, IndexRecord, check_parts, query_encoder_path, write_record
 from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD
-from jpq_pyserini.neighbours import neighbourhood_of
 from jpq_pyserini.storage import new_directory
 
 
@@ -26,10 +25,10 @@ class JPQIndex:
     """Codes, codec and docids of a collection; :meth:`open` and :meth:`save` tie it to a directory.
 
     Attributes:
-        codec: the :class:`~jpq_pyserini.codec.ProductQuantizer`.
+        codec: the :class:`~jpq_pyserini.codec.quantizer.ProductQuantizer`.
         codes: (N, M) uint8; of an opened index, read out of the Faiss index when first asked for.
         docids: N external ids, in row order; of an opened index, lines of its mapped file.
-        coarse: the :class:`~jpq_pyserini.layouts.Coarse` centroids of the layouts with inverted lists, else None.
+        coarse: the :class:`~jpq_pyserini.index.layouts.Coarse` centroids of the layouts with inverted lists, else None.
         record: the :class:`IndexRecord`.
         path: the directory it was opened from, or None.
     """
@@ -121,9 +120,9 @@ class JPQIndex:
         """Return the same collection in another layout: same codes, codec, docids and encoder.
 
         Args:
-            layout: one of :data:`jpq_pyserini.layouts.LAYOUTS`.
-            nlist, nprobe, embeddings, seed: see :func:`jpq_pyserini.layouts.train_coarse`. The lists that this index
-                has already are kept unless ``nlist`` or ``embeddings`` is given.
+            layout: one of :data:`jpq_pyserini.index.layouts.LAYOUTS`.
+            nlist, nprobe, embeddings, seed: see :func:`jpq_pyserini.index.layouts.train_coarse`. The lists that this
+                index has already are kept unless ``nlist`` or ``embeddings`` is given.
             progress: show a bar while documents are assigned to lists.
 
         Raises:
@@ -254,8 +253,8 @@ class JPQIndex:
         return self.path
 
     def push_to_hub(self, repo_id: str, **options) -> str:
-        """Upload the saved index to the Hugging Face Hub; see :func:`jpq_pyserini.hub.push_to_hub`."""
-        from jpq_pyserini import hub
+        """Upload the saved index to the Hugging Face Hub; see :func:`jpq_pyserini.index.hub.push_to_hub`."""
+        from jpq_pyserini.index import hub
 
         if self.path is None:
             raise JPQError(f"this index was never saved: save it, then push it to {repo_id}")
@@ -263,8 +262,8 @@ class JPQIndex:
 
     @classmethod
     def from_hub(cls, repo_id: str, **options) -> "JPQIndex":
-        """Open an index of the Hugging Face Hub; see :func:`jpq_pyserini.hub.from_hub`."""
-        from jpq_pyserini import hub
+        """Open an index of the Hugging Face Hub; see :func:`jpq_pyserini.index.hub.from_hub`."""
+        from jpq_pyserini.index import hub
 
         return cls.open(hub.from_hub(repo_id, **options))
 

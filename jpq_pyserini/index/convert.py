@@ -5,11 +5,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from jpq_pyserini.flat import FlatFolder
+from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.index import grow
 from jpq_pyserini.index.collection import JPQIndex
+from jpq_pyserini.index.layouts import LAYOUTS
 from jpq_pyserini.index.record import query_encoder_path
-from jpq_pyserini.layouts import LAYOUTS
 from jpq_pyserini.names import QUERY_ENCODER
 from jpq_pyserini.storage import refuse_existing
 
@@ -71,8 +71,8 @@ def _encoder_copier(args: argparse.Namespace):
     source = Path(args.index) / QUERY_ENCODER
     if args.encoder_backend is None:
         return grow.copy_query_encoder(Path(args.index))
-    from jpq_pyserini import backends
-    from jpq_pyserini.text_encoder import load_text_encoder
+    from jpq_pyserini.encoders import backends
+    from jpq_pyserini.encoders.text_encoder import load_text_encoder
 
     model = load_text_encoder(str(query_encoder_path(args.index)))
 

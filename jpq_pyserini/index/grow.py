@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from jpq_pyserini import layouts
-from jpq_pyserini.codec import ProductQuantizer
-from jpq_pyserini.docids import JoinedDocids, first_repeated
+from jpq_pyserini.codec.neighbours import Neighbourhood
+from jpq_pyserini.codec.quantizer import ProductQuantizer
+from jpq_pyserini.data.docids import JoinedDocids, first_repeated
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index import layouts
 from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD
-from jpq_pyserini.neighbours import Neighbourhood
 from jpq_pyserini.storage import sha256_of
 
 _ROWS = 1 << 14

@@ -10,8 +10,8 @@ from pathlib import Path
 import faiss
 
 import jpq_pyserini
-from jpq_pyserini import layouts
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index import layouts
 from jpq_pyserini.names import QUERY_ENCODER, RECORD
 from jpq_pyserini.storage import sha256_of
 
@@ -26,7 +26,7 @@ class IndexRecord:
 
     Attributes:
         dimension, m, nbits, count: D, M, bits a code, N.
-        layout: one of :data:`jpq_pyserini.layouts.LAYOUTS`.
+        layout: one of :data:`jpq_pyserini.index.layouts.LAYOUTS`.
         lists: how the inverted lists were made: ``nlist``, ``nprobe`` (which the Faiss file keeps too), ``coarse``,
             ``seed``; empty for the other layouts.
         metric: always ``"inner_product"``.
@@ -105,6 +105,26 @@ def check_parts(directory: Path, record: IndexRecord, index: faiss.Index, docids
             f"{directory}: index has the layout {layouts.layout_of(index)}, {RECORD} says {record.layout}: copy the "
             "directory again, or change layouts with `python -m jpq_pyserini.index convert`"
         )
+
+
+def verify_directory(directory: str | os.PathLike) -> list[str]:
+    """Compare the files of an index directory with the sha256 in its record.
+
+    Returns:
+        The names of files that are missing or differ; empty when all is well.
+
+    Raises:
+        JPQError: the directory has no readable record.
+    """
+    record = IndexRecord.read(directory)
+    damaged = []
+    for name, digest in record.sha256.items():
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise JPQError(f"{directory}: its record names the file {name!r} outside of it: do not use this index")
+        path = Path(directory, name)
+        if not path.is_file() or sha256_of(path) != digest:
+            damaged.append(name)
+    return damaged
 
 
 def library_versions() -> dict[str, str]:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from jpq_pyserini.codec.neighbours import Neighbourhood
+from jpq_pyserini.data.corpus import Corpus
+from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.flat import FlatFolder
 from jpq_pyserini.index import coding, grow
 from jpq_pyserini.index.collection import JPQIndex
-from jpq_pyserini.index.corpus import Corpus
 from jpq_pyserini.names import RECORD
-from jpq_pyserini.neighbours import Neighbourhood
 
 _BATCH_SIZE = 32
 
@@ -110,7 +110,7 @@ def encoder_copier(directory: str | os.PathLike):
 def _load(settings: dict, like: JPQIndex, device: str | None):
     import torch
 
-    from jpq_pyserini.text_encoder import load_text_encoder
+    from jpq_pyserini.encoders.text_encoder import load_text_encoder
 
     name = settings["name_or_path"]
     if os.path.isabs(name) and not os.path.isdir(name):

@@ -21,9 +21,9 @@ import inspect
 import os
 import sys
 
+from jpq_pyserini.encoders.text_encoder import is_jpq_encoder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.names import QUERY_ENCODER, RECORD
-from jpq_pyserini.text_encoder import is_jpq_encoder
 
 BARE = "jpq"
 
@@ -65,11 +65,11 @@ def before(name: str) -> None:
 def after(name: str, module) -> None:
     """Wrap the functions with which the freshly imported ``module`` chooses an encoder or finds and opens an index."""
     if name == "pyserini.util":
-        from jpq_pyserini.prebuilt import adopt
+        from jpq_pyserini.plugin import prebuilt as adopt
 
         adopt.wrap_util(module)
     elif name == "pyserini.search.faiss._searcher":
-        from jpq_pyserini.prebuilt import adopt
+        from jpq_pyserini.plugin import prebuilt as adopt
 
         _wrap_searcher(module.FaissSearcher)
         adopt.wrap_searcher(module.FaissSearcher)
@@ -159,8 +159,8 @@ def _made_exact(index, docids, always):
 
     With another encoder than ours only where Faiss itself rounds: the rest stays as Pyserini made it.
     """
-    from jpq_pyserini import layouts
-    from jpq_pyserini.exact import ExactIndex
+    from jpq_pyserini.index import layouts
+    from jpq_pyserini.index.exact import ExactIndex
 
     layout = layouts.layout_of(index)
     return ExactIndex(index, docids) if layout.endswith("fastscan") or (always and layout != "flat") else index
@@ -168,7 +168,7 @@ def _made_exact(index, docids, always):
 
 def _our_encoder(encoder):
     """Return the ``JPQQueryEncoder`` that ``encoder`` is or, like Pyserini's ``PcaEncoder``, wraps; else None."""
-    loaded = sys.modules.get("jpq_pyserini.encoder")
+    loaded = sys.modules.get("jpq_pyserini.plugin.encoders")
     inner = getattr(encoder, "encoder", None)
     return next((e for e in (encoder, inner) if loaded and isinstance(e, loaded.JPQQueryEncoder)), None)
 
@@ -192,7 +192,7 @@ def _or_ours(plain, make):
 
 
 def _query_encoder(encoder_dir, **kwargs):
-    from jpq_pyserini.encoder import JPQQueryEncoder
+    from jpq_pyserini.plugin.encoders import JPQQueryEncoder
 
     return JPQQueryEncoder(encoder_dir, **kwargs)
 
@@ -202,7 +202,7 @@ def _of_name_chain(encoder_dir, device="cpu", prefix=None, **_):
 
 
 def _document_encoder(model_name, **kwargs):
-    from jpq_pyserini.encoder import JPQDocumentEncoder
+    from jpq_pyserini.plugin.encoders import JPQDocumentEncoder
 
     return JPQDocumentEncoder(model_name, **kwargs)
 

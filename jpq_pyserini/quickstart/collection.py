@@ -84,13 +84,13 @@ def from_docstrings(items: list[Documented]) -> tuple[list[tuple[str, str]], dic
 
 
 def read_passages(path: str | os.PathLike) -> Iterator[tuple[str, str]]:
-    """Yield (docid, text) of a :class:`~jpq_pyserini.index.corpus.Corpus`.
+    """Yield (docid, text) of a :class:`~jpq_pyserini.data.corpus.Corpus`.
 
     Raises:
         JPQError: what a corpus raises; no passages, an id with a blank in it, which no run file takes, or one that
             comes twice.
     """
-    from jpq_pyserini.index.corpus import Corpus
+    from jpq_pyserini.data.corpus import Corpus
 
     seen: set[str] = set()
     for docid, text, place in Corpus(path).with_places():

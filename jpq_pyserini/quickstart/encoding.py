@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from jpq_pyserini.encoders.minilm import encoder_digest
 from jpq_pyserini.names import DOCID, INDEX
-from jpq_pyserini.quickstart.encoder import encoder_digest
 from jpq_pyserini.storage import new_directory, new_file
 
 CHUNK = 256
@@ -96,12 +96,12 @@ def _cached(path: Path, count: int) -> np.ndarray | None:
 
 
 def _model(encoder: Path, max_length: int, pooling: str | None, l2_norm: bool):
-    from jpq_pyserini.text_encoder import load_text_encoder
+    from jpq_pyserini.encoders.text_encoder import load_text_encoder
 
     return load_text_encoder(str(encoder), pooling=pooling, l2_norm=l2_norm, max_length=max_length)
 
 
 def _embed(model, texts: list[str]) -> np.ndarray:
-    from jpq_pyserini.text_encoder import embed_passages
+    from jpq_pyserini.encoders.text_encoder import embed_passages
 
     return embed_passages(model, texts)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from jpq_pyserini.data.runs import read_run
 from jpq_pyserini.eval.fusion.fusing import balanced_weights
-from jpq_pyserini.eval.runs import read_run
 
 
 def balanced_alpha(dense: Path, sparse: Path) -> float:

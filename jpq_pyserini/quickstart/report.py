@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from jpq_pyserini.data.topics import read_qrels
 from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.significance import mark
 from jpq_pyserini.names import INDEX
-from jpq_pyserini.topics import read_qrels
 
 MEASURES = ("RR@10", "R@100")
 _SMALL = "So few passages are searched in no time by any index: what differs here is the memory."

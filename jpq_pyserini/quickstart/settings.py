@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, field
 
+from jpq_pyserini.cli import check_choices
 from jpq_pyserini.errors import JPQError
 
 
@@ -57,8 +58,7 @@ class Settings:
         for part in ("dev", "test"):
             if (parts[f"--{part}-topics"] is None) != (parts[f"--{part}-qrels"] is None):
                 raise JPQError(f"--{part}-topics and --{part}-qrels go together: give both or neither")
-        if self.pooling not in (None, "cls", "mean"):
-            raise JPQError(f"--pooling {self.pooling} is unknown: choose one of cls, mean")
+        check_choices(self)
         for name, low in (("max_passages", 300), ("max_length", 8), ("m", 1), ("epochs", 1), ("threads", 1)):
             value = getattr(self, name)
             if value is not None and value < low:

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 from jpq_pyserini import __version__
+from jpq_pyserini.encoders.minilm import encoder_digest, find_encoder, pyserini_options, token_limit
 from jpq_pyserini.names import QUERY_ENCODER
 from jpq_pyserini.quickstart import commands
 from jpq_pyserini.quickstart.collection import PARTS, Collection, from_docstrings, read_passages
 from jpq_pyserini.quickstart.docstrings import collect, source_roots, versions
-from jpq_pyserini.quickstart.encoder import encoder_digest, find_encoder, pyserini_options, token_limit
 from jpq_pyserini.quickstart.encoding import cache_root, encode_passages
 from jpq_pyserini.quickstart.fusion import balanced_alpha
 from jpq_pyserini.quickstart.settings import Settings

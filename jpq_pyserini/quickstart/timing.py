@@ -64,7 +64,7 @@ def _encoding(folder: str, texts: list[str]):
     """Return the median time and the query vectors, a list of (1, D) float32."""
     import torch
 
-    from jpq_pyserini.text_encoder import embed_queries, load_text_encoder
+    from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
 
     torch.set_num_threads(1)
     model = load_text_encoder(folder)

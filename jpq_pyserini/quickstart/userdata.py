@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from jpq_pyserini.data.topics import read_qrels, read_topics, training_pairs
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.quickstart.collection import PARTS, Query, part_of
-from jpq_pyserini.topics import read_qrels, read_topics, training_pairs
 
 
 def read_queries(files: Mapping[str, tuple[str, str] | None], docids: Sequence[str]) -> dict[str, list[Query]]:
@@ -17,7 +17,7 @@ def read_queries(files: Mapping[str, tuple[str, str] | None], docids: Sequence[s
         docids: The ids of the collection.
 
     Raises:
-        JPQError: see :mod:`jpq_pyserini.topics`; or a part would be left without queries.
+        JPQError: see :mod:`jpq_pyserini.data.topics`; or a part would be left without queries.
     """
     rows = {docid: row for row, docid in enumerate(docids)}
     queries = {part: _judged(*names, rows) if names else [] for part, names in files.items()}

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field, fields
 
+from jpq_pyserini.cli import check_choices
 from jpq_pyserini.errors import JPQError
 
 #: Section 4.3 of the paper: the centroids' learning rate by M.
@@ -126,18 +127,7 @@ class TrainConfig:
     device: str = _setting("auto", "auto takes a GPU when there is one", choices=DEVICES)
 
     def __post_init__(self):
-        for name, allowed in {
-            "loss": LOSSES,
-            "train_encoder": ENCODER_PARTS,
-            "precision": PRECISIONS,
-            "device": DEVICES,
-            "scoring": SCORINGS,
-            "negatives_from": NEGATIVE_SOURCES,
-            "nbits": NBITS,
-        }.items():
-            if getattr(self, name) not in allowed:
-                flag = "--" + name.replace("_", "-")
-                raise JPQError(f"{flag} {getattr(self, name)} is unknown: choose one of {', '.join(map(str, allowed))}")
+        check_choices(self)
         for field_ in fields(self):
             value = getattr(self, field_.name)
             if isinstance(value, bool) or not isinstance(value, int | float):

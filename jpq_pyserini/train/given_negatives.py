@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jpq_pyserini.data.run_hits import best_irrelevant
+from jpq_pyserini.data.topics import TrainingQuery
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.topics import TrainingQuery
 from jpq_pyserini.train.config import TrainConfig
-from jpq_pyserini.train.run_hits import best_irrelevant
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class RunNegatives:
     """The same documents for a query at every step.
 
     Args:
-        table: (Q, n) int32 rows, -1 for none, as :func:`~jpq_pyserini.train.run_hits.best_irrelevant` returns them.
+        table: (Q, n) int32 rows, -1 for none, as :func:`~jpq_pyserini.data.run_hits.best_irrelevant` returns them.
     """
 
     def __init__(self, table: np.ndarray):
@@ -96,7 +96,7 @@ def given_negatives(
         the training queries, without those for which the run has no negatives, and their negatives.
 
     Raises:
-        JPQError: a bad run, see :func:`~jpq_pyserini.train.run_hits.best_irrelevant`; one that has negatives for none.
+        JPQError: a bad run, see :func:`~jpq_pyserini.data.run_hits.best_irrelevant`; one that has negatives for none.
     """
     if config.negatives_from == "random":
         return training, RandomNegatives(training, len(rows), config.negatives, config.seed)

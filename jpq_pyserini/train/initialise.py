@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from jpq_pyserini.anisotropic import improve_centroids, mean_shrinkage
-from jpq_pyserini.codec import ProductQuantizer, assign
+from jpq_pyserini.codec.neighbours import Neighbourhood
+from jpq_pyserini.codec.opq import train_opq
+from jpq_pyserini.codec.quantizer import ProductQuantizer, assign
+from jpq_pyserini.codec.score_aware import improve_centroids, mean_shrinkage
+from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.flat import FlatFolder
 from jpq_pyserini.index.coding import code_flat
-from jpq_pyserini.neighbours import Neighbourhood
 from jpq_pyserini.storage import new_directory
 from jpq_pyserini.train.config import TrainConfig
-from jpq_pyserini.train.opq import train_opq
 
 _CODEC, _CODES = "codec.safetensors", "codes.npy"
 _ANISOTROPIC_ROUNDS = 4

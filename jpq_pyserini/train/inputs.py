@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.data.topics import TrainingQuery, read_qrels, read_topics, training_pairs
+from jpq_pyserini.encoders.text_encoder import load_text_encoder
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.flat import FlatFolder
-from jpq_pyserini.text_encoder import load_text_encoder
-from jpq_pyserini.topics import TrainingQuery, read_qrels, read_topics, training_pairs
 from jpq_pyserini.train.config import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ _WHOLE = 1 << 26  # files up to this size are fingerprinted whole, larger ones b
 
 @dataclass(frozen=True)
 class EncoderSource:
-    """Where the query encoder comes from, as :func:`~jpq_pyserini.text_encoder.load_text_encoder` takes it.
+    """Where the query encoder comes from, as :func:`~jpq_pyserini.encoders.text_encoder.load_text_encoder` takes it.
 
     Attributes:
         name_or_path: a sentence-transformers model, or a plain Hugging Face one with ``pooling``.

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jpq_pyserini.codec import ProductQuantizer
-from jpq_pyserini.text_encoder import query_prompt
+from jpq_pyserini.codec.quantizer import ProductQuantizer
+from jpq_pyserini.encoders.text_encoder import query_prompt
 
 
 class JPQModel(nn.Module):
@@ -54,7 +54,10 @@ class JPQModel(nn.Module):
 
 
 def embed_with_gradients(encoder, queries: list[str]) -> Tensor:
-    """Encode queries as :func:`~jpq_pyserini.text_encoder.embed_queries` does, keeping the graph: (B, D) float32."""
+    """Encode queries as :func:`~jpq_pyserini.encoders.text_encoder.embed_queries` does, keeping the graph.
+
+    Returns (B, D) float32.
+    """
     features = encoder.preprocess(queries, prompt=query_prompt(encoder) or None)
     device = encoder.device
     features = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in features.items()}

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jpq_pyserini import layouts
-from jpq_pyserini.codec import ProductQuantizer
-from jpq_pyserini.flat import FlatFolder
-from jpq_pyserini.torch_search import best_in_tiles, decoded_tiles, tile_rows
+from jpq_pyserini.codec.quantizer import ProductQuantizer
+from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.index import layouts
+from jpq_pyserini.index.torch_search import best_in_tiles, decoded_tiles, tile_rows
 from jpq_pyserini.train.config import TrainConfig
 from jpq_pyserini.train.model import JPQModel
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from jpq_pyserini.codec.opq import assign, reconstruct
 from jpq_pyserini.train import losses
 from jpq_pyserini.train.config import TrainConfig
 from jpq_pyserini.train.negatives import Candidates
-from jpq_pyserini.train.opq import assign, reconstruct
 
 
 @dataclass(frozen=True)

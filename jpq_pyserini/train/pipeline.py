@@ -10,13 +10,14 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
-from jpq_pyserini.docids import RowsByDocid
+from jpq_pyserini.codec.opq import check_sizes
+from jpq_pyserini.data.docids import RowsByDocid
+from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.encoders.text_encoder import save_text_encoder
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.flat import FlatFolder
 from jpq_pyserini.index import JPQIndex, save_flat_index
 from jpq_pyserini.index.coding import code_flat
 from jpq_pyserini.storage import refuse_existing
-from jpq_pyserini.text_encoder import save_text_encoder
 from jpq_pyserini.train import initialise
 from jpq_pyserini.train.checkpoint import CheckpointDirectory
 from jpq_pyserini.train.config import NORMALISED_SCORE_SCALE, TrainConfig
@@ -31,7 +32,6 @@ from jpq_pyserini.train.inputs import (
 )
 from jpq_pyserini.train.model import JPQModel
 from jpq_pyserini.train.negatives import Searches
-from jpq_pyserini.train.opq import check_sizes
 from jpq_pyserini.train.report import TrainReport, training_record
 from jpq_pyserini.train.stopwatch import Stopwatch
 from jpq_pyserini.train.trainer import Trainer, total_steps

@@ -4,8 +4,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from jpq_pyserini.codec import ProductQuantizer
-from jpq_pyserini.flat import FlatFolder
+from jpq_pyserini.codec.quantizer import ProductQuantizer
+from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.train.trainer import Curve, Trainer
 
 

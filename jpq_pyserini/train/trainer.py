@@ -10,8 +10,8 @@ from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
-from jpq_pyserini.text_encoder import embed_queries
-from jpq_pyserini.topics import TrainingQuery
+from jpq_pyserini.data.topics import TrainingQuery
+from jpq_pyserini.encoders.text_encoder import embed_queries
 from jpq_pyserini.train.checkpoint import Checkpoint, CheckpointDirectory, optimizer_tensors, restore_optimizer
 from jpq_pyserini.train.config import TrainConfig
 from jpq_pyserini.train.evaluation import CUTOFF, reciprocal_rank

@@ -1,0 +1,1 @@
+"""Systems side by side: ``python -m jpq_pyserini.bench.latency``."""

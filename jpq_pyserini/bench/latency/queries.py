@@ -1,0 +1,81 @@
+"""Queries encoded once for each encoder, and kept for the next command."""
+
+import hashlib
+import os
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
+from jpq_pyserini.storage import new_file, sha256_of
+
+_TIMED = 20
+
+
+@dataclass(frozen=True)
+class EncodedQueries:
+    """Queries as an encoder sees them.
+
+    Attributes:
+        vectors: (Q, D) float32, in the order of the topics.
+        milliseconds: median time of encoding one, alone, on one thread.
+    """
+
+    vectors: np.ndarray
+    milliseconds: float
+
+
+def encoded_queries(encoder: str, topics: Mapping[str, str], cache: str | os.PathLike) -> EncodedQueries:
+    """Encode queries, or read them from ``cache`` when the same encoder encoded the same texts before.
+
+    Args:
+        encoder: name or folder; a folder counts as the same when its files hold the same bytes.
+        topics: qid to text.
+        cache: folder of what was encoded, one ``.npz`` an encoder and set of texts.
+
+    Raises:
+        JPQError: the encoder cannot be loaded.
+    """
+    texts = list(topics.values())
+    path = Path(cache) / f"{_key(encoder, texts)}.npz"
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as kept:
+            return EncodedQueries(kept["vectors"], float(kept["milliseconds"]))
+    model = load_text_encoder(encoder)
+    vectors = embed_queries(model, texts, show_progress_bar=len(texts) > 500)
+    found = EncodedQueries(vectors, _milliseconds(model, texts))
+    with new_file(path, "wb") as file:
+        np.savez(file, vectors=found.vectors, milliseconds=found.milliseconds)
+    return found
+
+
+def _key(encoder: str, texts: list[str]) -> str:
+    digest = hashlib.sha256()
+    if os.path.isdir(encoder):
+        files = sorted(path for path in Path(encoder).rglob("*") if path.is_file())
+        digest.update("".join(f"{path.relative_to(encoder)} {sha256_of(path)}\n" for path in files).encode())
+    else:
+        digest.update(encoder.encode())
+    for text in texts:
+        digest.update(b"\0" + text.encode())
+    return digest.hexdigest()[:20]
+
+
+def _milliseconds(model, texts: list[str]) -> float:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        taken = []
+        for number in range(_TIMED + 2):
+            started = time.perf_counter()
+            embed_queries(model, [texts[number % len(texts)]])
+            taken.append(time.perf_counter() - started)
+    finally:
+        torch.set_num_threads(threads)
+    return 1e3 * statistics.median(taken[2:])

@@ -1,0 +1,156 @@
+"""Systems in processes of their own: memory is measured apart, and timings can be taken in turns."""
+
+import contextlib
+import ctypes
+import gc
+import multiprocessing
+import os
+import time
+import traceback
+from collections.abc import Sequence
+
+import numpy as np
+
+from jpq_pyserini.bench.systems import SYSTEMS, Data
+from jpq_pyserini.errors import JPQError
+
+
+class Worker:
+    """A system in a child process.
+
+    Args:
+        system: a key of ``SYSTEMS``.
+        data: what it is built from.
+        queries: (Q, D) float32, or Q texts.
+
+    Attributes:
+        facts: ``bytes`` and ``build_seconds``.
+
+    Raises:
+        JPQError: it could not be built; the message has the reason.
+    """
+
+    def __init__(self, system: str, data: Data, queries: np.ndarray | Sequence[str]):
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, system, data, queries), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._system = system
+        self.facts = self._answer()
+
+    def ask(self, what: str, *arguments):
+        """Call a method of the child's :class:`_Server` and wait for what it returns."""
+        self._pipe.send((what, arguments))
+        return self._answer()
+
+    def close(self) -> None:
+        """End the process."""
+        self._pipe.close()
+        self._process.join(10)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def _answer(self):
+        try:
+            answer = self._pipe.recv()
+        except (EOFError, OSError):
+            self._process.join(10)
+            raise JPQError(
+                f"{self._system}: its process ended with status {self._process.exitcode}: too little memory, perhaps"
+            ) from None
+        if isinstance(answer, _Failure):
+            raise JPQError(f"{self._system}: {answer.reason}")
+        return answer
+
+
+class _Failure:
+    def __init__(self, reason: str):
+        self.reason = reason
+
+
+class _Server:
+    def __init__(self, system: str, data: Data, queries: np.ndarray | Sequence[str]):
+        started = time.perf_counter()
+        self._queries = queries if isinstance(queries, np.ndarray) else np.array(queries, dtype=object)
+        self._next = 0
+        self._system = SYSTEMS[system].build(data)
+        self._system.threads(1)
+        seconds = time.perf_counter() - started + self._system.earlier_seconds
+        self.facts = {"bytes": self._system.bytes, "build_seconds": round(seconds, 1)}
+
+    def set(self, setting) -> None:
+        self._system.set(setting)
+
+    def time(self, batch: int, threads: int, k: int, repeat: int) -> list[float]:
+        """Search ``repeat`` batches of the next queries; returns seconds a query, one number a batch."""
+        self._system.threads(threads)
+        seconds = []
+        for _ in range(repeat):
+            queries = self._queries[np.arange(self._next, self._next + batch) % len(self._queries)]
+            self._next += batch
+            started = time.perf_counter()
+            self._system.search(queries, k)
+            seconds.append((time.perf_counter() - started) / batch)
+        return seconds
+
+    def hits(self, k: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return what is found for all queries: scores (Q, k) float32 and rows (Q, k) int64."""
+        self._system.threads(threads)
+        found = [self._system.search(self._queries[i : i + 64], k) for i in range(0, len(self._queries), 64)]
+        scores, rows = zip(*found, strict=True)
+        return np.concatenate(scores).astype(np.float32), np.concatenate(rows).astype(np.int64)
+
+
+def _serve(pipe, system: str, data: Data, queries: np.ndarray) -> None:
+    try:
+        import faiss  # noqa: F401
+
+        before = _resident()
+        server = _Server(system, data, queries)
+        gc.collect()
+        _trim()
+        _reset_peak()
+        pipe.send(server.facts)
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        pipe.send(_Failure(reason[-1] if isinstance(error, JPQError) else f"{type(error).__name__}: {reason[0]}"))
+        return
+    while True:
+        try:
+            what, arguments = pipe.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            pipe.send(_peak() - before if what == "memory" else getattr(server, what)(*arguments))
+        except Exception:
+            pipe.send(_Failure(traceback.format_exc().strip().splitlines()[-1]))
+
+
+def _status(field: str) -> int:
+    with open("/proc/self/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field))
+
+
+def _resident() -> int:
+    return _status("VmRSS") if os.path.exists("/proc/self/status") else 0
+
+
+def _peak() -> int:
+    """Return the largest resident size since the index was built; Linux only, elsewhere since the start."""
+    if os.path.exists("/proc/self/status"):
+        return _status("VmHWM")
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _reset_peak() -> None:
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")
+
+
+def _trim() -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # give freed memory back, so that building does not count

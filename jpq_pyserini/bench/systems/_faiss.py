@@ -1,0 +1,119 @@
+"""What the systems of Faiss share."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from jpq_pyserini.bench.systems._base import Data, Searcher
+from jpq_pyserini.errors import JPQError
+
+_ROWS = 1 << 16
+_TRAINING_ROWS = 1 << 17  # Faiss draws 256 a centroid of them
+
+
+class FaissSearcher(Searcher):
+    """Any Faiss index, or what behaves like one.
+
+    Args:
+        index: with ``search(queries, k)``.
+        bytes_: its size; None: as it would be written.
+        set_: what :meth:`set` calls.
+    """
+
+    def __init__(self, index, bytes_: int | None = None, set_: Callable | None = None):
+        self._index, self._set = index, set_
+        self.bytes = len(faiss.serialize_index(index)) if bytes_ is None else bytes_
+
+    def search(self, queries, k):
+        return self._index.search(queries, k)
+
+    def set(self, value):
+        (self._set or super().set)(value)
+
+    def threads(self, count):
+        faiss.omp_set_num_threads(count)
+
+
+def built(key: str, data: Data, metric: int = faiss.METRIC_INNER_PRODUCT) -> faiss.Index:
+    """Build what Faiss's index factory calls ``key`` from the embeddings."""
+    index = faiss.index_factory(data.dimension, key, metric)
+    if not index.is_trained:
+        train(index, data.sample(_TRAINING_ROWS))
+    add(index, data)
+    return index
+
+
+def train(index: faiss.Index, vectors: np.ndarray) -> None:
+    """Train an index, without the warnings that Faiss prints for small collections."""
+    inner = faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
+    for owner in (inner, getattr(inner, "pq", None), getattr(getattr(inner, "quantizer", None), "pq", None)):
+        with contextlib.suppress(AttributeError):
+            owner.cp.min_points_per_centroid = 1
+    index.train(vectors)
+
+
+def add(index: faiss.Index, data: Data) -> None:
+    """Add the embeddings, a part at a time."""
+    vectors = data.embeddings()
+    for start in range(0, len(vectors), _ROWS):
+        index.add(np.ascontiguousarray(vectors[start : start + _ROWS]))
+
+
+def set_nprobe(index: faiss.Index, nprobe: int) -> None:
+    """Let queries visit ``nprobe`` lists; the HNSW over the lists, if there is one, looks for twice as many.
+
+    Raises:
+        JPQError: there are not so many.
+    """
+    inverted = faiss.extract_index_ivf(index)
+    if not 1 <= nprobe <= inverted.nlist:
+        raise JPQError(f"nprobe {nprobe}: must be from 1 to {inverted.nlist}, the number of lists")
+    inverted.nprobe = nprobe
+    quantizer = faiss.downcast_index(inverted.quantizer)
+    if isinstance(quantizer, faiss.IndexHNSW):
+        quantizer.hnsw.efSearch = max(16, 2 * nprobe)
+
+
+def opq(data: Data) -> tuple[faiss.OPQMatrix, float]:
+    """Return Faiss's OPQ rotation for ``data.bytes`` sub-vectors, and the seconds saved by finding it made.
+
+    It is kept beside the embeddings, so that the systems that start with it share one.
+    """
+    rotation = faiss.OPQMatrix(data.dimension, check_divides(data))
+    path = Path(f"{data.vectors}.opq{data.bytes}.npz")
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as kept:
+            faiss.copy_array_to_vector(kept["rotation"].ravel(), rotation.A)
+            seconds = float(kept["seconds"])
+        rotation.is_trained = True
+        rotation.set_is_orthonormal()
+        return rotation, seconds
+    started = time.perf_counter()
+    quantizer = faiss.ProductQuantizer(data.dimension, data.bytes, 8)
+    quantizer.cp.min_points_per_centroid = 1  # or it prints a warning a sub-vector and iteration
+    rotation.pq = quantizer
+    rotation.train(data.sample(_TRAINING_ROWS))
+    rotation.pq = None
+    seconds = time.perf_counter() - started
+    np.savez(path, rotation=faiss.vector_to_array(rotation.A), seconds=seconds)
+    return rotation, 0.0
+
+
+def behind(rotation: faiss.OPQMatrix, index: faiss.Index) -> faiss.IndexPreTransform:
+    """Put a trained rotation before an index."""
+    both = faiss.IndexPreTransform(rotation, index)
+    both.own_fields = True
+    rotation.this.disown()
+    index.this.disown()
+    return both
+
+
+def check_divides(data: Data) -> int:
+    """Return the sub-vectors of a product quantizer of 8 bits: one a byte; :class:`JPQError` if D has no such parts."""
+    if data.dimension % data.bytes:
+        raise JPQError(f"{data.bytes} bytes do not divide dimension {data.dimension}: choose --bytes that do")
+    return data.bytes

@@ -1,0 +1,18 @@
+"""All embeddings, uncompressed, one after the other: Faiss's flat index."""
+
+import os
+
+from jpq_pyserini.bench.systems._base import Data, System
+from jpq_pyserini.names import INDEX
+
+
+def _flat(data: Data):
+    import faiss
+
+    from jpq_pyserini.bench.systems._faiss import FaissSearcher, built
+
+    index = built("Flat", data) if data.index is None else faiss.read_index(os.path.join(data.index, INDEX))
+    return FaissSearcher(index, 4 * data.count * data.dimension)
+
+
+SYSTEMS = (System("flat", "flat", "exhaustive", _flat, parameters=lambda data: "float32"),)

@@ -1,0 +1,111 @@
+"""The flat Faiss folder that ``python -m pyserini.encode … output --to-faiss`` writes, read without loading it."""
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jpq_pyserini.data.docids import Docids
+from jpq_pyserini.errors import JPQError
+
+# faiss/impl/index_write.cpp: fourcc, d int32, ntotal int64, two unused int64, is_trained byte, metric int32, then the
+# vector of floats with its length before it. The floats start at byte 45, unaligned, hence the copies below.
+_HEADER = struct.Struct("<4siqqqBiQ")
+_CHUNK = 1 << 23  # floats read at once
+_FLAT_KINDS = {b"IxFI": "inner product", b"IxF2": "L2", b"IxFl": "flat"}
+
+
+@dataclass(frozen=True)
+class FlatFolder:
+    """Document embeddings on disk, with their docids.
+
+    Attributes:
+        path: The folder.
+        embeddings: (N, D) float32 memory map; slices of it are read from disk when they are used.
+        docids: N external ids, in row order; on disk too.
+    """
+
+    path: Path
+    embeddings: np.ndarray
+    docids: Docids
+
+    @classmethod
+    def open(cls, path: str | os.PathLike) -> "FlatFolder":
+        """Open a folder with ``index`` (IndexFlat, float32) and ``docid``.
+
+        Raises:
+            JPQError: a file is missing, empty or truncated, the index is not flat, or the counts differ.
+        """
+        path = Path(path)
+        embeddings = _map_embeddings(path / "index")
+        docids = Docids(path / "docid")
+        if len(docids) != len(embeddings):
+            raise JPQError(
+                f"{path}: docid has {len(docids):,} lines but index has {len(embeddings):,} embeddings: "
+                "encode the collection again, an interrupted run leaves such a pair"
+            )
+        return cls(path, embeddings, docids)
+
+    def chunks(self, rows: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield ``(first_row, (n, D) float32)`` copies of at most ``rows`` rows (None: 32 MB), checked to be finite.
+
+        Raises:
+            JPQError: an embedding holds NaN or infinity; the message names its row and docid.
+        """
+        rows = rows or max(1, _CHUNK // self.embeddings.shape[1])
+        for start in range(0, len(self.embeddings), rows):
+            chunk = np.array(self.embeddings[start : start + rows])
+            finite = np.isfinite(chunk).all(axis=1)
+            if not finite.all():
+                row = start + int(np.argmin(finite))
+                raise JPQError(
+                    f"{self.path}: the embedding of docid {self.docids[row]} (row {row}) holds NaN or infinity "
+                    f"({int((~finite).sum())} such rows near it): encode that document again"
+                )
+            yield start, chunk
+
+    def check_finite(self) -> None:
+        """Read every embedding and raise :class:`JPQError` at the first that is not finite."""
+        for _ in self.chunks():
+            pass
+
+    def sample(self, count: int, seed: int) -> np.ndarray:
+        """Return (n, D) float32 copies of ``count`` rows drawn without replacement, or of all when there are fewer."""
+        if count >= len(self.embeddings):
+            return np.array(self.embeddings)
+        rows = np.sort(np.random.default_rng(seed).choice(len(self.embeddings), count, replace=False))
+        sample = np.empty((count, self.embeddings.shape[1]), dtype=np.float32)
+        for place, row in enumerate(rows):
+            sample[place] = self.embeddings[row]
+        return sample
+
+
+def _map_embeddings(path: Path) -> np.ndarray:
+    try:
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            head = file.read(_HEADER.size)
+    except FileNotFoundError:
+        raise JPQError(
+            f"{path} is missing: a flat folder is what `python -m pyserini.encode … --to-faiss` writes"
+        ) from None
+    if size < _HEADER.size:
+        raise JPQError(f"{path} has {size} bytes, too few for a Faiss index: encode the collection again")
+    kind, dimension, count, _, _, _, _, values = _HEADER.unpack(head)
+    if kind not in _FLAT_KINDS:
+        raise JPQError(
+            f"{path} is a Faiss index of kind {kind!r}, not a flat one: JPQ learns from uncompressed embeddings, "
+            "as `python -m pyserini.encode … output --to-faiss` writes them"
+        )
+    # Older Faiss counts floats here, newer bytes; either way the data is count·dimension floats to the end of the file.
+    wanted = _HEADER.size + 4 * count * dimension
+    if values not in (count * dimension, 4 * count * dimension) or size < wanted:
+        raise JPQError(
+            f"{path} is truncated: {size:,} bytes, {wanted:,} expected for {count:,} × {dimension}; copy it again"
+        )
+    if count == 0:
+        raise JPQError(f"{path} holds no embeddings: encode a collection that has documents")
+    return np.memmap(path, dtype="<f4", mode="r", offset=_HEADER.size, shape=(count, dimension))

@@ -1,0 +1,241 @@
+"""Topics and qrels as Pyserini reads them, and the pairs of them that a training can use.
+
+Pyserini is imported inside the functions and only when a file needs its Java: plain TSV topics and qrels files do not.
+"""
+
+import contextlib
+import difflib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from jpq_pyserini.data.lines import columns_of, is_comment, quoted, text_lines
+from jpq_pyserini.errors import JPQError, reason_of
+
+_PLAIN_TOPICS = (".tsv", ".tsv.gz", ".txt", ".txt.gz")
+_FILE_NAME = re.compile(r"[/\\]|\.(tsv|txt|jsonl?|trec|csv|gz)$")
+_JAVA_BLANKS = "".join(map(chr, range(33)))  # what Java's String.trim removes; Python's strip() takes more
+_QRELS_FORM = "qrels lines are 'qid 0 docid relevance' (4 columns), relevance an integer"
+
+
+class TrainingQuery(NamedTuple):
+    """One query with the index rows of its relevant documents (at least one)."""
+
+    qid: str
+    text: str
+    rows: list[int]
+
+
+def read_topics(name_or_path: str | os.PathLike) -> dict[str, str]:
+    """Read queries as ``python -m pyserini.search... --topics`` does.
+
+    Args:
+        name_or_path: A Pyserini topics name, or a file in a format that Pyserini reads; it goes by the file's name:
+            .tsv or .txt (``qid<TAB>query``, .gz too), .json, .jsonl, .trec. Pyserini takes any path with "beir" in it
+            for TSV.
+
+    Returns:
+        qid to query text, in Pyserini's order (ids sorted, numerically if all are digits). As in Pyserini, an id of
+        digits loses its leading zeros.
+
+    Raises:
+        JPQError: no such file or name; an empty or malformed file, a query without text, a repeated query id.
+    """
+    path = _existing_file(name_or_path)
+    if path is None:
+        return _checked_topics(_pyserini_topics(str(name_or_path)), str(name_or_path))
+    if path.endswith(_PLAIN_TOPICS) and ("cacm" not in path or "beir" in path):
+        topics = _plain_topics(path)
+        if not any(re.match(r"[+-]\d", qid) for qid in topics):  # Java's idea of these depends on the other ids
+            return _in_pyserini_order(topics)
+    elif path.endswith(".json") and not re.search("beir|cacm", path):
+        return dict(sorted(_json_topics(path).items()))
+    topics = _checked_topics(_pyserini_topics(path), path)
+    if path.endswith(".jsonl"):
+        lines = sum(1 for _, line in text_lines(path) if line.strip())
+        if lines != len(topics):
+            raise JPQError(f"{path}: {lines} lines hold only {len(topics)} different query ids: make each id unique")
+    return topics
+
+
+def read_qrels(name_or_path: str | os.PathLike) -> dict[str, dict[str, int]]:
+    """Read relevance judgements: a Pyserini qrels name, or a file of ``qid 0 docid relevance`` lines (.gz too).
+
+    Lines that start with "#" are comments, as in today's trec_eval.
+
+    Returns:
+        qid to docid to relevance, in the file's order; ids exactly as written, as trec_eval compares them.
+
+    Raises:
+        JPQError: no such file or name; an empty file, a wrong column count, a relevance that is no integer, a pair
+            judged twice.
+    """
+    path = _existing_file(name_or_path) or _pyserini_qrels_file(str(name_or_path))
+    qrels: dict[str, dict[str, int]] = {}
+    for number, line in text_lines(path):
+        columns = columns_of(line)
+        if not columns or is_comment(line):
+            continue
+        if len(columns) != 4:
+            raise JPQError(f"{path}:{number}: {len(columns)} columns in {quoted(line)}: {_QRELS_FORM}")
+        qid, _, docid, relevance = columns
+        judged = qrels.setdefault(qid, {})
+        if docid in judged:
+            raise JPQError(f"{path}:{number}: document {docid!r} is judged twice for query {qid!r}: keep one line")
+        try:
+            judged[docid] = int(relevance)
+        except ValueError:
+            raise JPQError(f"{path}:{number}: relevance {relevance!r} is no integer: {_QRELS_FORM}") from None
+    if not qrels:
+        raise JPQError(f"{path} holds no judgements: {_QRELS_FORM}")
+    return qrels
+
+
+def training_pairs(
+    topics: Mapping[str, str], qrels: Mapping[str, Mapping[str, int]], docids: Mapping[str, int]
+) -> tuple[list[TrainingQuery], int]:
+    """Join queries, judgements (relevance > 0 is relevant) and the index rows of ``docids``.
+
+    Returns:
+        The queries with a relevant document, in the order of ``topics``, and the number of those without one.
+
+    Raises:
+        JPQError: a relevant document is not in the index; no query has a relevant document.
+    """
+    pairs, missing = [], []
+    for qid, text in topics.items():
+        relevant = [docid for docid, relevance in qrels.get(qid, {}).items() if relevance > 0]
+        missing += [(docid, qid) for docid in relevant if docid not in docids]
+        if relevant and not missing:
+            pairs.append(TrainingQuery(qid, text, [docids[docid] for docid in relevant]))
+    if missing:
+        docid, qid = missing[0]
+        raise JPQError(
+            f"document {docid!r}, relevant to query {qid!r} in the qrels, is not in the index "
+            f"({len(missing)} such judgements, {len(docids)} documents, the first one {next(iter(docids), None)!r}): "
+            "give the qrels of this collection, or leave those lines out"
+        )
+    if not pairs:
+        raise JPQError(
+            f"none of the {len(topics)} topics (first id {next(iter(topics), None)!r}) has a relevant document in the "
+            f"qrels ({len(qrels)} queries, first id {next(iter(qrels), None)!r}): give the qrels of these topics; mind "
+            "that Pyserini reads query id 007 as 7"
+        )
+    return pairs, len(topics) - len(pairs)
+
+
+def _existing_file(name_or_path: str | os.PathLike) -> str | None:
+    """Return the path as a string, or None if it can only be a name of Pyserini's."""
+    path = os.fspath(name_or_path)
+    if os.path.isdir(path):
+        raise JPQError(f"{path} is a directory: name the file in it")
+    if os.path.exists(path):
+        return path
+    if _FILE_NAME.search(path):
+        raise JPQError(f"no such file: {path}")
+    return None
+
+
+def _plain_topics(path: str) -> dict[str, str]:
+    """Read ``qid<TAB>query`` lines as Anserini's TsvIntTopicReader and TsvStringTopicReader do."""
+    topics: dict[str, str] = {}
+    for number, line in text_lines(path):
+        columns = line.strip(_JAVA_BLANKS).split("\t")
+        if len(columns) == 1:
+            raise JPQError(
+                f"{path}:{number}: one column in {quoted(line)}: topics lines are 'qid<TAB>query text', none is blank"
+            )
+        _add_topic(topics, columns[0], columns[1].strip(_JAVA_BLANKS), f"{path}:{number}")
+    return _not_empty(topics, path)
+
+
+def _json_topics(path: str) -> dict[str, str]:
+    """Read ``{"qid": {"title": "query text"}}``; unlike elsewhere Pyserini keeps ids as written here."""
+    text = "\n".join(line for _, line in text_lines(path))
+    try:
+        pairs = json.loads(text, object_pairs_hook=_Pairs) if text.strip() else _Pairs()
+    except json.JSONDecodeError as error:
+        raise JPQError(f"{path}:{error.lineno}: not JSON ({error.msg})") from None
+    topics: dict[str, str] = {}
+    for qid, fields in pairs if isinstance(pairs, _Pairs) else [("?", pairs)]:
+        if not isinstance(fields, _Pairs):
+            raise JPQError(f'{path}: query {qid!r} is no object: JSON topics are {{"qid": {{"title": "query"}}, …}}')
+        _add_topic(topics, qid, dict(fields).get("title"), path, keep_id=True)
+    return _not_empty(topics, path)
+
+
+class _Pairs(list):
+    """The members of a JSON object, repeated keys included."""
+
+
+def _checked_topics(pairs: list[tuple[str | int, str]], source: str) -> dict[str, str]:
+    topics: dict[str, str] = {}
+    for qid, text in pairs:
+        _add_topic(topics, str(qid), text, source)
+    return _not_empty(topics, source)
+
+
+def _add_topic(topics: dict[str, str], qid: str, text: str | None, place: str, *, keep_id: bool = False) -> None:
+    if qid.isdecimal() and not keep_id:
+        qid = str(int(qid))  # pyserini.search.get_topics_with_reader does the same
+    if not isinstance(text, str) or not text.strip():
+        raise JPQError(f"{place}: query {qid!r} has no text: add it (JSON: as 'title') or leave the query out")
+    if qid in topics:
+        raise JPQError(f"{place}: query id {qid!r} occurs twice (Pyserini reads 007 as 7): make each id unique")
+    topics[qid] = text
+
+
+def _not_empty(topics: dict[str, str], source: str) -> dict[str, str]:
+    if not topics:
+        raise JPQError(f"{source} holds no topics: its lines should be 'qid<TAB>query text'")
+    return topics
+
+
+def _in_pyserini_order(topics: dict[str, str]) -> dict[str, str]:
+    numeric = all(qid.isdecimal() for qid in topics)
+    return {qid: topics[qid] for qid in sorted(topics, key=int if numeric else str)}
+
+
+def _pyserini_topics(name_or_path: str) -> list[tuple[str | int, str]]:
+    with _as_jpq_error(name_or_path, "topics"):
+        from pyserini.query_iterator import TopicsFormat, get_query_iterator
+        from pyserini.search import _base
+
+        if not os.path.exists(name_or_path):
+            _refuse_unknown(name_or_path, _base.topics_mapping, "topics")
+        with contextlib.redirect_stdout(sys.stderr):  # it prints about its predefined orders
+            return list(get_query_iterator(name_or_path, TopicsFormat.DEFAULT))
+
+
+def _pyserini_qrels_file(name: str) -> str:
+    with _as_jpq_error(name, "qrels"):
+        from pyserini.search import _base, get_qrels_file
+
+        _refuse_unknown(name, _base.qrels_mapping, "qrels")
+        return get_qrels_file(name)
+
+
+def _refuse_unknown(name: str, known: Mapping[str, object], kind: str) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3)
+        hint = f"; near: {', '.join(near)}" if near else ""
+        raise JPQError(f"{name!r} is neither a file nor one of Pyserini's {kind}{hint}")
+
+
+@contextlib.contextmanager
+def _as_jpq_error(source: str, kind: str) -> Iterator[None]:
+    """Turn whatever Pyserini and Java raise for a file or name into one line."""
+    try:
+        yield
+    except (JPQError, ImportError):
+        raise
+    except Exception as error:  # Java's and Pyserini's have no common type
+        hint = ""
+        if os.path.exists(source) and "beir" in source:
+            hint = " (it takes any path with 'beir' in it for TSV)"
+        elif source.endswith(".jsonl"):
+            hint = ' (it wants lines like {"id": "1", "title": "query text"})'
+        raise JPQError(f"Pyserini cannot read the {kind} {source}{hint}: {reason_of(error)}") from error

@@ -1,0 +1,188 @@
+"""How a query encoder is run: by torch, by ONNX Runtime in float32 or with 8-bit weights, or by OpenVINO.
+
+Encoding is the larger part of a query's time on a CPU. ONNX Runtime comes with Pyserini; ``onnx`` is needed only to
+export. OpenVINO reads the ONNX file, and computes in bfloat16 where the processor has instructions for it.
+sentence-transformers has such backends too, but they need ``optimum``, whose releases exclude transformers 5.
+"""
+
+import json
+import logging
+import os
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from jpq_pyserini.errors import JPQError, reason_of
+from jpq_pyserini.names import ENCODER_MARKER
+
+TORCH, ONNX, ONNX_INT8, OPENVINO = BACKENDS = ("torch", "onnx", "onnx-int8", "openvino")
+_FILES = {ONNX: "onnx/model.onnx", ONNX_INT8: "onnx/model_int8.onnx", OPENVINO: "onnx/model.onnx"}
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+def saved_backend(folder: str | os.PathLike) -> str:
+    """Return the backend that a saved query encoder asks for; torch when it says nothing."""
+    try:
+        return json.loads((Path(folder) / ENCODER_MARKER).read_text(encoding="utf-8")).get("backend", TORCH)
+    except (OSError, ValueError, AttributeError):
+        return TORCH
+
+
+def check_backend(backend: str) -> None:
+    """Raise :class:`JPQError` if there is no such backend."""
+    if backend not in BACKENDS:
+        raise JPQError(f"the encoder backend {backend!r} is unknown: choose one of {', '.join(BACKENDS)}")
+
+
+def export(model, folder: str | os.PathLike, backend: str) -> None:
+    """Write the ONNX file of ``backend`` into a saved query encoder and make it the one that the folder asks for.
+
+    Args:
+        model: the ``SentenceTransformer`` that was saved in ``folder``; only its transformer is exported.
+        folder: what :func:`jpq_pyserini.encoders.text_encoder.save_text_encoder` wrote.
+        backend: one of :data:`BACKENDS`; ``"torch"`` only changes the setting.
+    """
+    check_backend(backend)
+    if backend != TORCH:
+        target = Path(folder) / _FILES[backend]
+        target.parent.mkdir(exist_ok=True)
+        _export(model, target, backend == ONNX_INT8)
+    marker = Path(folder) / ENCODER_MARKER
+    settings = json.loads(marker.read_text(encoding="utf-8")) | {"backend": backend}
+    marker.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def apply(model, folder: str | os.PathLike, backend: str, device: str = "cpu") -> None:
+    """Let ``model``, loaded from ``folder``, run its transformer with ``backend``; its torch weights are freed.
+
+    Raises:
+        JPQError: unknown backend, not exported or not installed, or another device than the CPU asked for.
+    """
+    check_backend(backend)
+    if backend == TORCH:
+        return
+    path = Path(folder) / _FILES[backend]
+    if not path.is_file():
+        raise JPQError(
+            f"{path} is missing: make it with `python -m jpq_pyserini.index convert --encoder-backend {backend}`"
+        )
+    if not str(device).startswith("cpu"):
+        raise JPQError(f"the encoder backend {backend} runs on the CPU, not on {device}: use the backend torch there")
+    transformer = model[0]
+    names, run = (_openvino if backend == OPENVINO else _onnxruntime)(path)
+    transformer.model = _ExportedModel(transformer.model.config, names, run)
+
+
+class _ExportedModel(torch.nn.Module):
+    """Takes the place of a transformers model; gives its ``last_hidden_state``.
+
+    Args:
+        config: that model's.
+        names: the inputs that ``run`` wants.
+        run: arrays by name → (B, tokens, D) float32.
+    """
+
+    def __init__(self, config, names: Sequence[str], run: Callable[[dict], np.ndarray]):
+        super().__init__()
+        self.config, self._names, self._run = config, names, run
+        self.place = torch.nn.Parameter(
+            torch.zeros(1), requires_grad=False
+        )  # what sentence-transformers asks for device
+
+    def forward(self, **features):
+        from transformers.modeling_outputs import BaseModelOutput
+
+        inputs = {name: features[name].numpy() for name in self._names}
+        return BaseModelOutput(last_hidden_state=torch.from_numpy(self._run(inputs)))
+
+
+class _Exportable(torch.nn.Module):
+    def __init__(self, model, names):
+        super().__init__()
+        self.model, self.names = model, names
+
+    def forward(self, *values):
+        return self.model(**dict(zip(self.names, values, strict=True))).last_hidden_state
+
+
+def _onnxruntime(path: Path) -> tuple[list[str], Callable[[dict], np.ndarray]]:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise JPQError(
+            "onnxruntime is not installed: pip install onnxruntime, or use the encoder backend torch"
+        ) from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has its own exception types
+        raise _unreadable(path, error) from error
+    return [each.name for each in session.get_inputs()], lambda inputs: session.run(None, inputs)[0]
+
+
+def _openvino(path: Path) -> tuple[list[str], Callable[[dict], np.ndarray]]:
+    try:
+        import openvino
+    except ImportError:
+        raise JPQError(
+            "openvino is not installed: pip install openvino, or use the encoder backend onnx, of the same file"
+        ) from None
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    try:
+        compiled = openvino.Core().compile_model(str(path), "CPU", settings)
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+    request, lock = compiled.create_infer_request(), threading.Lock()
+
+    def run(inputs: dict) -> np.ndarray:
+        with lock:  # a request runs once at a time
+            return request.infer(inputs, share_inputs=True)[0]
+
+    return [each.any_name for each in compiled.inputs], run
+
+
+def _unreadable(path: Path, error: Exception) -> JPQError:
+    return JPQError(f"{path} cannot be loaded ({reason_of(error)}): export it again")
+
+
+def _export(model, target: Path, int8: bool) -> None:
+    try:
+        import onnx  # noqa: F401
+    except ImportError:
+        raise JPQError("exporting an encoder needs onnx: pip install onnx") from None
+    transformer = model[0].model
+    example = {name: value for name, value in model.preprocess(["a", "b c"]).items() if name in _INPUTS}
+    example = {name: value.cpu() for name, value in example.items()}
+    names = list(example)
+    was_training, device = transformer.training, next(transformer.parameters()).device
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain = Path(scratch) / "plain.onnx"
+        torch.onnx.export(
+            _Exportable(transformer.cpu().float().eval(), names),
+            tuple(example.values()),
+            str(plain),
+            input_names=names,
+            output_names=["last_hidden_state"],
+            dynamic_axes={name: {0: "batch", 1: "tokens"} for name in [*names, "last_hidden_state"]},
+            opset_version=17,
+            dynamo=False,  # the other exporter needs onnxscript, and is ten times slower
+        )
+        if int8:
+            from onnxruntime.quantization import QuantType, quantize_dynamic
+
+            logging.disable(logging.WARNING)  # it advises every caller to simplify the graph first; of no use here
+            try:
+                quantize_dynamic(str(plain), str(target), weight_type=QuantType.QInt8, per_channel=True)
+            finally:
+                logging.disable(logging.NOTSET)
+        else:
+            os.replace(plain, target)
+    transformer.to(device).train(was_training)

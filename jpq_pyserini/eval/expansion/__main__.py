@@ -1,0 +1,168 @@
+"""Corpora expanded or weighted by doc2query, docT5query, DeepCT and HDCT, as collections for Pyserini's Lucene.
+
+``python -m jpq_pyserini.eval.expansion --help``
+"""
+
+import argparse
+import itertools
+import json
+import os
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from jpq_pyserini.cli import run_main
+from jpq_pyserini.data.corpus import Corpus
+from jpq_pyserini.data.lines import text_lines
+from jpq_pyserini.errors import JPQError
+from jpq_pyserini.eval.expansion.predicted_queries import with_queries
+from jpq_pyserini.eval.expansion.term_weights import AGGREGATES, repeated, weighted_documents, weighted_passages
+from jpq_pyserini.storage import new_directory
+
+_DOCUMENTS_A_FILE = 1_000_000  # files are what the indexer's threads share
+_EXAMPLE = """\
+examples:
+  python -m jpq_pyserini.eval.expansion queries --corpus collection.tsv --output d2q \\
+      --predictions predicted_queries_topk_sample0[0-3]?.txt???-1004000
+  python -m jpq_pyserini.eval.expansion deepct --corpus collection.tsv --weights test_results.tsv --output deepct
+  python -m jpq_pyserini.eval.expansion hdct --passages passages.jsonl --weights test_results.tsv --output hdct
+
+Each prints the commands that index and search what it wrote. Not needed where the result itself is published: Pyserini
+has the prebuilt indexes msmarco-v1-passage.d2q-t5, msmarco-v1-doc.d2q-t5 and msmarco-v1-doc-segmented.d2q-t5, and
+DeepCT's sample_100_jsonl.zip is a collection to index as it is.
+"""
+#: k1, b and where they come from.
+_BM25 = {
+    "queries": (0.82, 0.68, "tuned on MS MARCO passages (castorini/anserini); 4.68 and 0.87 for MS MARCO documents"),
+    "deepct": (10, 0.9, "recommended by DeepCT's authors for MS MARCO passages and --scale 100"),
+    "deepct --sqrt": (18, 0.7, "recommended by DeepCT's authors for MS MARCO passages and --scale 100"),
+    "hdct": (None, None, "none published for HDCT: add --k1 and --b, tuned on queries that you do not test on"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line, write the collection, print how to index and search it."""
+    args = _parser().parse_args(argv)
+    for name in ("num_queries", "stride", "original_copies", "scale"):
+        value = getattr(args, name, None)
+        if value is not None and not value > 0:
+            raise JPQError(f"--{name.replace('_', '-')} {value}: must be more than 0")
+    counts: Counter[str] = Counter()
+    write_collection(args.output, _records(args, counts))
+    bare = "without a prediction" if args.command == "queries" else "without a term left out"
+    print(f"wrote {counts['written']:,} documents to {args.output} ({counts['bare']:,} {bare})\n{_commands(args)}")
+
+
+def write_collection(output: str | os.PathLike, records: Iterable[dict], part_size: int = _DOCUMENTS_A_FILE) -> None:
+    """Write ``records`` as a JsonCollection: the new folder ``output`` of docs00.jsonl, docs01.jsonl, …
+
+    Raises:
+        JPQError: ``output`` exists, or there are no records.
+    """
+    records = iter(records)
+    with new_directory(output) as folder:
+        for number in itertools.count():
+            part = itertools.islice(records, part_size)
+            first = next(part, None)
+            if first is None:
+                break
+            with open(folder / f"docs{number:02d}.jsonl", "w", encoding="utf-8") as file:
+                for record in itertools.chain([first], part):
+                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        if number == 0:
+            raise JPQError(f"nothing to write to {output}, no document has a term: are these the right files?")
+
+
+def documents(path: str | os.PathLike) -> Iterator[tuple[str, str]]:
+    """Yield docid and text of a JsonCollection, or of ``docid<TAB>text`` lines if the name ends with .tsv (.tsv.gz)."""
+    if not os.fspath(path).endswith((".tsv", ".tsv.gz")):
+        yield from Corpus(path)
+        return
+    for number, line in text_lines(path):
+        docid, tab, text = line.partition("\t")
+        docid = docid.strip()
+        if not tab or not docid:
+            raise JPQError(f"{path}:{number}: {line[:60]!r} is not docid<TAB>text")
+        yield docid, text
+
+
+def _records(args, counts: Counter) -> Iterator[dict]:
+    """Yield the documents to index, and count them as "written", those that no prediction is for as "bare"."""
+    from tqdm import tqdm
+
+    for record, found in tqdm(_predicted(args), args.command, unit="doc", delay=2, leave=False, disable=None):
+        counts["bare"] += not found
+        if found or args.command == "queries":
+            counts["written"] += 1
+            yield record
+
+
+def _predicted(args) -> Iterator[tuple[dict, bool]]:
+    """Yield every document, and whether the predictions give it anything."""
+    if args.command == "queries":
+        for docid, text, queries in with_queries(documents(args.corpus), args.predictions, stride=args.stride):
+            added = " ".join(filter(None, queries[: args.num_queries]))
+            parts = [text] * args.original_copies + [added] * bool(added)
+            yield {"id": docid, "contents": "\n".join(parts)}, bool(added)
+    elif args.command == "deepct":
+        docids = (docid for docid, _ in documents(args.corpus))
+        for docid, counts in weighted_passages(docids, args.weights, args.scale, square_root=args.sqrt):
+            yield {"id": docid, "contents": repeated(counts)}, bool(counts)
+    else:
+        for document, counts in weighted_documents(args.passages, args.weights, args.scale, args.aggregate):
+            yield document | {"contents": repeated(counts)}, bool(counts)
+
+
+def _commands(args) -> str:
+    k1, b, source = _BM25[args.command + " --sqrt" * getattr(args, "sqrt", False)]
+    output = os.path.normpath(args.output)
+    folder, index = shlex.quote(output), shlex.quote(f"{output}.lucene")
+    bm25 = "" if k1 is None else f" --k1 {k1} --b {b}"
+    return (
+        f"index and search them with\n"
+        f"  python -m pyserini.index.lucene --collection JsonCollection --input {folder} --index {index} "
+        f"--generator DefaultLuceneDocumentGenerator --threads 4\n"
+        f"  python -m pyserini.search.lucene --index {index} --topics T --hits 1000 --bm25{bm25} --output run.txt\n"
+        f"k1 and b: {source}"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m jpq_pyserini.eval.expansion",
+        description="Turn a corpus and published expansions or term weights into what Pyserini's Lucene indexer takes.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    queries = commands.add_parser("queries", help="doc2query, docT5query: predicted queries behind each document")
+    deepct = commands.add_parser("deepct", help="DeepCT: predicted term weights instead of each passage")
+    hdct = commands.add_parser("hdct", help="HDCT: term weights of passages, made into those of documents")
+    for each in (queries, deepct):
+        each.add_argument("--corpus", required=True, metavar="PATH", help="JsonCollection, or docid<TAB>text (.tsv)")
+    add = queries.add_argument
+    add(
+        "--predictions",
+        required=True,
+        nargs="+",
+        metavar="FILE",
+        help="text, a line a document in the corpus' order (several files: samples side by side, chunks .txt000, "
+        '.txt001 one after another); or JSON lines {"id": …, "predicted_queries": […]}; .gz too',
+    )
+    add("--num-queries", type=int, metavar="N", help="use the first N lines (queries) of a document (default: all)")
+    add("--stride", type=int, default=1, metavar="N", help="lines a document in each text file (default: 1)")
+    add("--original-copies", type=int, default=1, metavar="N", help="times the text itself is written (default: 1)")
+    hdct.add_argument("--passages", required=True, metavar="FILE", help='JSON lines {"id": "D12_0", "title", "url"}')
+    for each in (deepct, hdct):
+        add = each.add_argument
+        add("--weights", required=True, nargs="+", metavar="FILE", help="lines of 'piece weight', tabs between")
+        add("--scale", type=float, default=100, metavar="X", help="frequency of a weight of 1 (default: 100)")
+    deepct.add_argument("--sqrt", action="store_true", help="take the square root of weights first")
+    hdct.add_argument("--aggregate", choices=list(AGGREGATES), default="avg", help="default: avg, as in their script")
+    for each in (queries, deepct, hdct):
+        each.add_argument("--output", required=True, metavar="DIR", help="folder to write, must not exist")
+    return parser
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,144 @@
+"""Make one run of several: ``python -m jpq_pyserini.eval.fusion --help``."""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+
+from jpq_pyserini.cli import run_main
+from jpq_pyserini.data.run_writing import write_run
+from jpq_pyserini.data.runs import named_paths, read_run
+from jpq_pyserini.data.topics import read_qrels
+from jpq_pyserini.errors import JPQError
+from jpq_pyserini.eval.fusion.fusing import METHODS, NORMALISATIONS, FusedRun, Fusion, balanced_weights, default_weights
+from jpq_pyserini.eval.fusion.tuning import Tuning, simplex, tune
+from jpq_pyserini.eval.measures import parse_measure
+
+_EXAMPLE = """\
+example: BM25 and JPQ by reciprocal rank, then interpolated with weights tuned on dev queries
+  python -m jpq_pyserini.eval.fusion --run BM25=bm25.txt --run JPQ=jpq.txt --method rrf --output rrf.txt
+  python -m jpq_pyserini.eval.fusion --run BM25=bm25.txt --run JPQ=jpq.txt --method interpolation \\
+      --tune-run BM25=dev.bm25.txt --tune-run JPQ=dev.jpq.txt --tune-qrels qrels.dev.txt --output hybrid.txt
+
+The first equals "python -m pyserini.fusion --method rrf". With --method interpolation, --normalise min-max --weights
+1 1 equals its --method normalize, and --normalise none --weights ALPHA 1, the sparse run first, the formula of
+"python -m pyserini.search.hybrid … fusion --alpha ALPHA". Unlike there, a single hit, equal scores or no hits at all in
+one run never end in a division by zero or NaN, and equal scores always come in the same order, trec_eval's.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line, choose the weights, fuse, write."""
+    from tqdm import tqdm
+
+    args = _parser().parse_args(argv)
+    paths = named_paths(args.run)
+    tune_paths = named_paths(args.tune_run, "--tune-run")
+    _check(args, paths, tune_paths)
+    fusion = Fusion(args.method, args.normalise, None, args.rrf_k, args.depth, args.hits)
+    if tune_paths:
+        dev = [read_run(tune_paths[name], name) for name in paths]
+        tuning = tune(dev, read_qrels(args.tune_qrels), fusion, measure=args.tune_measure, step=args.tune_step)
+        sys.stdout.writelines(curve_lines(list(paths), tuning))
+        weights = tuning.best
+    runs = [read_run(path, name) for name, path in paths.items()]
+    if not tune_paths:
+        weights = _weights(args, runs)
+    fused = FusedRun(runs, Fusion(args.method, args.normalise, weights, args.rrf_k, args.depth, args.hits))
+    queries = tqdm(fused.items(), "fusing", unit="query", delay=2, leave=False, disable=None)
+    lines = write_run(args.output, queries, args.tag)
+    chosen = ", ".join(f"{name} {weight:.4g}" for name, weight in zip(paths, weights, strict=True))
+    how = args.method if args.method == "rrf" else f"{args.method}, {args.normalise}"
+    print(f"{how}; weights {chosen}: {len(fused):,} queries, {lines:,} lines in {args.output}")
+
+
+def curve_lines(names: Sequence[str], tuning: Tuning) -> list[str]:
+    """Return a line for each point of the grid, the chosen one marked ``>``."""
+    widths = [max(6, len(name)) for name in names]
+    heads = "  ".join(name.rjust(width) for name, width in zip(names, widths, strict=True))
+    lines = [f"{tuning.measure} on {tuning.queries:,} dev queries by weight\n  {heads}  {tuning.measure}\n"]
+    for weights, value in tuning.curve.items():
+        cells = "  ".join(f"{weight:{width}.4g}" for weight, width in zip(weights, widths, strict=True))
+        lines.append(f"{'>' if weights == tuning.best else ' '} {cells}  {value:.4f}\n")
+    return lines
+
+
+def _check(args, paths: Mapping[str, str], tune_paths: Mapping[str, str]) -> None:
+    """Say what is wrong with the options before anything is read, which may take minutes."""
+    if len(paths) < 2:
+        raise JPQError(f"fusion takes two runs or more, got {len(paths)}: repeat --run NAME=RUN")
+    if not args.tag or len(args.tag.split()) != 1:
+        raise JPQError(f"--tag {args.tag!r}: give one word, it is the last column of the run")
+    if bool(tune_paths) != (args.tune_qrels is not None):
+        raise JPQError("--tune-run and --tune-qrels go together: runs on dev queries, and the qrels of those")
+    if not tune_paths:
+        return
+    if args.weights is not None:
+        raise JPQError("--weights and --tune-run: weights are either given or tuned")
+    if tune_paths.keys() != paths.keys():
+        raise JPQError(
+            f"--tune-run names {', '.join(tune_paths)} but --run names {', '.join(paths)}: give each system's run on "
+            "the dev queries under the same name"
+        )
+    parse_measure(args.tune_measure)
+    next(simplex(len(paths), args.tune_step))
+
+
+def _weights(args, runs) -> tuple[float, ...]:
+    """Return the weights that the options give without tuning."""
+    if args.weights is None:
+        return default_weights(args.method, len(runs))
+    if args.weights == ["balanced"]:
+        if args.method == "rrf" or args.normalise != "none":
+            raise JPQError("--weights balanced brings unequal score scales together: use --normalise none with it")
+        return balanced_weights(runs)
+    try:
+        return tuple(map(float, args.weights))
+    except ValueError:
+        raise JPQError(f"--weights {' '.join(args.weights)}: give one number a run, or the word balanced") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m jpq_pyserini.eval.fusion",
+        description="Fuse the runs of several systems into one.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--run", required=True, action="append", metavar="[NAME=]RUN", help="TREC or MS MARCO run, .gz too; repeat it")
+    add("--method", choices=METHODS, default="rrf", help="reciprocal ranks, or weighted scores (default: rrf)")
+    add(
+        "--normalise",
+        "--normalize",
+        choices=NORMALISATIONS,
+        default="min-max",
+        help="scores of each query before interpolation (default: min-max)",
+    )
+    add(
+        "--weights",
+        nargs="+",
+        metavar="W",
+        help="one a run, in their order (default: equal); balanced: so that unnormalised scores spread equally",
+    )
+    add("--rrf-k", "--rrf.k", type=float, default=60, metavar="K", help="constant of rrf (default: 60)")
+    add("--depth", type=int, default=1000, metavar="N", help="hits of each run that count (default: 1000)")
+    add("--hits", type=int, default=1000, metavar="N", help="documents a query to write (default: 1000)")
+    add("--tag", "--runtag", default="fusion", metavar="TAG", help="last column of the run (default: fusion)")
+    add("--output", required=True, metavar="RUN", help="run to write, best first; gzipped if named .gz")
+    tuning = parser.add_argument_group("weights tuned on dev queries: all multiples of a step that sum to 1 are tried")
+    add = tuning.add_argument
+    add(
+        "--tune-run",
+        action="append",
+        default=[],
+        metavar="NAME=RUN",
+        help="a system's run on the dev queries; repeat it",
+    )
+    add("--tune-qrels", metavar="Q", help="qrels of the dev queries")
+    add("--tune-measure", default="RR@10", metavar="M", help="what is to be large (default: RR@10)")
+    add("--tune-step", type=float, default=0.05, metavar="X", help="step of the weights (default: 0.05)")
+    return parser
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,159 @@
+"""Scores of runs, beside what was expected and what others published."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from jpq_pyserini.data.topics import read_qrels
+from jpq_pyserini.eval.comparison import compare
+from jpq_pyserini.eval.facts import Facts, facts_path, read_facts, write_facts
+from jpq_pyserini.eval.measures import DEFAULT_MEASURES
+from jpq_pyserini.eval.reproduce.experiment import Topics, substitute
+from jpq_pyserini.eval.reproduce.making import Workshop
+from jpq_pyserini.eval.reproduce.plan import Run
+from jpq_pyserini.eval.reproduce.published import Published
+from jpq_pyserini.eval.significance import paired_t_test
+from jpq_pyserini.index.record import IndexRecord
+from jpq_pyserini.names import DOCID, INDEX, RECORD
+
+OK, OKISH, FAIL, MEASURED = "OK", "OKish", "FAIL", "measured"
+_NEAR = 0.0005  # what Pyserini calls OKish
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """One number of one run.
+
+    Attributes:
+        value: mean over the queries of the qrels.
+        expected: None where nothing is.
+        tolerance: that was allowed.
+        mark: OK, OKish, FAIL or measured.
+        against: condition that it was tested against, or None.
+        p_value: of that test, or None.
+        published: the same number by others, or None.
+    """
+
+    value: float
+    expected: float | None
+    tolerance: float
+    mark: str
+    against: str | None
+    p_value: float | None
+    published: Published | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """All runs on one set of topics: run to measure to score."""
+
+    topics: Topics
+    queries: int
+    scores: Mapping[str, Mapping[str, Score]]
+
+
+def judge(value: float, expected: float | None, tolerance: float = 0.0) -> str:
+    """Return the mark of a score, rounded to the four decimals that trec_eval prints.
+
+    OK: within ``tolerance`` of what was expected. OKish: within twice the tolerance, or 0.0005 if that is more. FAIL:
+    farther away, in either direction.
+    """
+    if expected is None:
+        return MEASURED
+    away = abs(round(value, 4) - expected)
+    limits = ((OK, tolerance), (OKISH, max(2 * tolerance, _NEAR)))
+    return next((mark for mark, limit in limits if away <= limit + 1e-9), FAIL)
+
+
+def score(
+    runs: Sequence[Run], workshop: Workshop, values: Mapping[str, str], note: Callable[[str], None]
+) -> list[Scored]:
+    """Score the runs that are there, one set of topics after the other.
+
+    Raises:
+        JPQError: bad qrels, a bad run file.
+    """
+    by_topics: dict[str, list[Run]] = {}
+    for run in runs:
+        if workshop.has(run.task):
+            by_topics.setdefault(run.topics.key, []).append(run)
+    return [_score(of_topics, workshop, values, note) for of_topics in by_topics.values()]
+
+
+def _score(runs: list[Run], workshop: Workshop, values: Mapping[str, str], note) -> Scored:
+    topics = runs[0].topics
+    files = {run.condition.name: workshop.directory / run.task.target for run in runs}
+    qrels = read_qrels(substitute(topics.eval_key, {**values, "topic_key": topics.key}))
+    wanted = [*topics.measures, *(m for run in runs for m in run.condition.expected[topics.key].scores)]
+    comparison = compare(files, qrels, list(dict.fromkeys(wanted)) or DEFAULT_MEASURES, note=note)
+    means, per_query = comparison.means(), comparison.values
+    scores = {}
+    for run in runs:
+        name, expected = run.condition.name, run.condition.expected[topics.key]
+        against = run.condition.against or topics.against
+        against = against if against in files and against != name else None
+        scores[name] = {
+            measure: Score(
+                value,
+                expected.scores.get(measure),
+                run.condition.tolerance,
+                judge(value, expected.scores.get(measure), run.condition.tolerance),
+                against,
+                paired_t_test(per_query[name][measure], per_query[against][measure]) if against else None,
+                expected.published.get(measure),
+            )
+            for measure, value in means[name].items()
+        }
+    return Scored(topics, comparison.queries, scores)
+
+
+def keep_facts(run: Run, workshop: Workshop, versions: Mapping[str, str], *, new: bool) -> Facts:
+    """Write the facts of a run beside it, unless it is not ``new`` and they are there already, and return them."""
+    path = workshop.directory / run.task.target
+    if not new and facts_path(path).exists():
+        return read_facts(path)
+    documents, size = _documents_and_bytes(run, workshop)
+    made = workshop.made(run.task)
+    facts = Facts(
+        title=run.condition.display,
+        group=run.condition.group,
+        documents=documents,
+        bytes_per_document=round(size / documents, 1) if size and documents else None,
+        command=" && ".join(made.commands) if made else None,
+        versions=dict(versions) if new else None,
+    )
+    write_facts(path, facts)
+    return facts
+
+
+def trainings(runs: Sequence[Run], workshop: Workshop) -> dict[str, dict]:
+    """Return index folder to what its record says of its training, seed included, for those that runs name."""
+    found = {}
+    for run in runs:
+        for name in _index_names(run):
+            folder = workshop.directory / name
+            if (folder / RECORD).is_file():
+                found[name] = IndexRecord.read(folder).training
+    return found
+
+
+def _index_names(run: Run) -> list[str]:
+    return [substitute(index, run.task.values) for index in run.condition.index]
+
+
+def _documents_and_bytes(run: Run, workshop: Workshop) -> tuple[int | None, int | None]:
+    """Return N and the bytes of the index: of a Faiss folder its index file, of a Lucene folder everything."""
+    documents = run.topics.documents
+    folders = [workshop.directory / name for name in _index_names(run)]
+    if not folders or not all(folder.is_dir() for folder in folders):
+        return documents, None  # prebuilt ones go by name
+    for folder in folders:
+        if (folder / DOCID).is_file():
+            with open(folder / DOCID, "rb") as file:
+                documents = sum(1 for _ in file)
+    return documents, sum(file.stat().st_size for folder in folders for file in _index_files(folder))
+
+
+def _index_files(folder: Path) -> list[Path]:
+    index = folder / INDEX
+    return [index] if index.is_file() else [file for file in folder.rglob("*") if file.is_file()]

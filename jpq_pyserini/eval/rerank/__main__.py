@@ -1,0 +1,141 @@
+"""Re-rank the top of a run with a cross-encoder, the paper's table 4: ``python -m jpq_pyserini.eval.rerank --help``."""
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+
+from jpq_pyserini.cli import command_line, note, run_main
+from jpq_pyserini.data.run_writing import write_run
+from jpq_pyserini.data.runs import Run, read_run
+from jpq_pyserini.data.topics import read_topics
+from jpq_pyserini.errors import JPQError
+from jpq_pyserini.eval.facts import Facts, facts_path, read_facts, write_facts
+from jpq_pyserini.eval.measures import trec_order
+from jpq_pyserini.eval.rerank.cross_encoder import load_cross_encoder, model_name, score_pairs
+from jpq_pyserini.eval.rerank.journal import ScoreJournal, fingerprint
+from jpq_pyserini.eval.rerank.ranking import reranked, score_queries
+from jpq_pyserini.eval.rerank.texts import corpus_texts, lucene_texts
+from jpq_pyserini.index import library_versions
+from jpq_pyserini.timing import summary
+
+_TAG = "rerank"
+_EXAMPLE = """\
+example:
+  python -m jpq_pyserini.eval.rerank --run run.jpq.txt --topics queries.test.tsv --corpus corpus.jsonl \\
+      --model cross-encoder/ms-marco-MiniLM-L6-v2 --depth 30 --output run.jpq-top30.txt
+
+Only the first DEPTH documents of each query are scored; the others follow in their old order. Each query is re-ranked
+by itself, so that the times are those of answering one query. They are of re-ranking alone (tokens and model): add the
+first stage's. A stopped command goes on with --resume.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line, re-rank, write the run and its facts, say how long a query took."""
+    args = _parser().parse_args(argv)
+    for name in ("depth", "batch_size", "threads"):
+        if getattr(args, name) < 1:
+            raise JPQError(f"--{name.replace('_', '-')} {getattr(args, name)}: must be at least 1")
+    if args.max_length is not None and args.max_length < 8:
+        raise JPQError(f"--max-length {args.max_length}: must be at least 8 tokens, for a query and a passage")
+    run, topics = read_run(args.run), read_topics(args.topics)
+    qids = [qid for qid in run if qid in topics]
+    if not qids:
+        raise JPQError(
+            f"none of the run's {len(run):,} query ids (first {next(iter(run))!r}) is in {args.topics} (first "
+            f"{next(iter(topics))!r}): give the topics of the run"
+        )
+    if len(qids) < len(run):
+        note(f"{len(run) - len(qids):,} queries of the run are not in {args.topics}: left out")
+    journal = ScoreJournal(f"{args.output}.scores", _settings(args), resume=args.resume)
+    try:
+        _score(args, run, qids, topics, journal)
+    except KeyboardInterrupt:
+        done = f"{len(journal.done):,} of {len(qids):,} queries are in {journal.path}"
+        raise KeyboardInterrupt(f"{done}; go on with the same command and --resume") from None
+    finally:
+        journal.close()
+    write_run(args.output, ((qid, reranked(trec_order(run[qid]), journal.done[qid].scores)) for qid in qids), _TAG)
+    latency = summary([journal.done[qid].seconds for qid in qids])
+    _write_facts(args, run, qids, latency, argv)
+    journal.discard()
+    print(
+        f"re-ranked the top {args.depth} of {len(qids):,} queries: median {latency['median_ms']:.1f} ms a query, 95th "
+        f"percentile {latency['p95_ms']:.1f} ms (re-ranking alone; {args.device}, {args.threads} "
+        f"thread{'s' * (args.threads > 1)})\nwrote {args.output} and {facts_path(args.output)}"
+    )
+
+
+def _score(args, run: Run, qids: list[str], topics: dict[str, str], journal: ScoreJournal) -> None:
+    import torch
+    from tqdm import tqdm
+
+    heads = {qid: trec_order(run[qid])[: args.depth] for qid in qids if qid not in journal.done}
+    if not heads:
+        return
+    torch.set_num_threads(args.threads)
+    model = load_cross_encoder(args.model, max_length=args.max_length, device=args.device)
+    if args.corpus is None:
+        text_of = lucene_texts(args.index)
+    else:
+        text_of = corpus_texts(args.corpus, {docid for docids in heads.values() for docid in docids}).__getitem__
+
+    def score(query: str, texts: list[str]) -> np.ndarray:
+        return score_pairs(model, query, texts, args.batch_size)
+
+    scored = score_queries(heads, topics, text_of, score)
+    bar = tqdm(scored, "re-ranking", len(qids), unit="query", initial=len(journal.done), disable=None)
+    for qid, result in bar:
+        journal.add(qid, result)
+
+
+def _settings(args) -> dict[str, object]:
+    """Return what must be the same for a stopped command to go on."""
+    same = {name: getattr(args, name) for name in ("depth", "batch_size", "max_length", "threads", "device")}
+    files = {"run": args.run, "topics": args.topics, "texts": args.corpus or args.index, "model": args.model}
+    return same | {name: fingerprint(file) for name, file in files.items()}
+
+
+def _write_facts(args, run: Run, qids: list[str], latency: dict[str, float], argv: Sequence[str] | None) -> None:
+    first = read_facts(args.run)
+    facts = Facts(
+        title=f"{first.title or run.name} + {model_name(args.model)}, top {args.depth}",
+        group=first.group,
+        documents=first.documents,
+        bytes_per_document=first.bytes_per_document,
+        ms_per_query=round(latency["median_ms"], 3),
+        threads=args.threads,
+        hits=max(len(run[qid]) for qid in qids),
+        command=command_line("jpq_pyserini.eval.rerank", argv),
+        versions=library_versions(),
+    )
+    write_facts(args.output, facts)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m jpq_pyserini.eval.rerank",
+        description="Re-rank the first documents of a run with a cross-encoder of sentence-transformers.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--run", required=True, metavar="RUN", help="TREC or MS MARCO run file, .gz too")
+    add("--topics", required=True, metavar="T", help="the run's queries: a file, or a topics name that Pyserini knows")
+    texts = parser.add_mutually_exclusive_group(required=True)
+    texts.add_argument("--corpus", metavar="PATH", help="texts: a JsonCollection, a file or a folder")
+    texts.add_argument("--index", metavar="INDEX", help="texts: a Lucene index, folder or prebuilt name")
+    add("--model", required=True, metavar="M", help="cross-encoder with safetensors: folder or hub name")
+    add("--depth", type=int, default=30, metavar="N", help="documents of a query to re-rank (default: 30)")
+    add("--max-length", type=int, metavar="N", help="tokens of query and passage together (default: the model's)")
+    add("--batch-size", type=int, default=32, metavar="N", help="pairs at once (default: 32)")
+    add("--threads", type=int, default=1, metavar="N", help="CPU threads (default: 1)")
+    add("--device", default="cpu", metavar="D", help="torch device, say cuda:0 (default: cpu)")
+    add("--output", required=True, metavar="FILE", help="TREC run to write; FILE.scores holds the scores meanwhile")
+    add("--resume", action="store_true", help="go on with what a stopped command has in FILE.scores")
+    return parser
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,80 @@
+"""What an index directory's record says, in Markdown: for READMEs of prebuilt indexes and model cards."""
+
+import os
+
+from jpq_pyserini.index.record import IndexRecord
+
+
+def facts(record: IndexRecord) -> str:
+    """Return a table of what the index is."""
+    codec_bytes = record.m * record.nbits / 8
+    rows = [
+        ("Documents", f"{record.count:,}"),
+        ("Dimension D", record.dimension),
+        ("Sub-vectors M", record.m),
+        ("Bits a code", record.nbits),
+        ("Bytes a document", f"{codec_bytes:g} ({4 * record.dimension / codec_bytes:.0f} times fewer than float32)"),
+        ("Layout", record.layout),
+        ("Document encoder", _encoder(record.encoder)),
+    ]
+    return table(("", ""), [(name, str(value)) for name, value in rows])
+
+
+def history(record: IndexRecord) -> str:
+    """Return how the index was made: its training settings, data and versions; says so when nothing is recorded."""
+    training = record.training
+    parts = []
+    if imported := training.get("imported_from"):
+        parts.append(
+            f"Imported from the release of the paper's authors ({imported.get('release')}): "
+            f"index {(imported.get('index') or {}).get('file', 'none')}, query encoder {imported.get('encoder')}."
+        )
+    if data := training.get("data"):
+        parts.append("Data: " + ", ".join(f"{name} `{value}`" for name, value in data.items()) + ".")
+    if "steps" in training:
+        parts.append(
+            f"{training['steps']:,} steps on {training.get('training_queries', 0):,} queries; the weights of step "
+            f"{training.get('best_step', 0):,} were kept, by {training.get('dev_queries', 0):,} development queries."
+        )
+    if config := training.get("config"):
+        parts.append("Settings: " + ", ".join(f"`{name}={value}`" for name, value in config.items()) + ".")
+    if not parts:
+        parts.append("Its record says nothing of a training.")
+    if record.versions:
+        parts.append("Written by " + ", ".join(f"{name} {number}" for name, number in record.versions.items()) + ".")
+    return "\n\n".join(parts)
+
+
+def scores(record: IndexRecord) -> dict[str, dict[str, float]]:
+    """Return the scores that the training measured: ``{"development queries": {"RR@10": 0.5}}``, or an empty dict."""
+    training = record.training
+    kept = [point for point in training.get("curve", []) if point.get("step") == training.get("best_step")]
+    score = kept[0].get("rr@10") if kept else None
+    return {} if score is None else {"development queries": {"RR@10": score}}
+
+
+def score_table(expected: dict[str, dict[str, float]]) -> str:
+    """Return ``{queries: {measure: value}}`` as a table."""
+    rows = [
+        (queries, measure, f"{value:.3f}") for queries, values in expected.items() for measure, value in values.items()
+    ]
+    return table(("Queries", "Measure", "Score"), rows)
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def public_name(encoder: dict) -> str | None:
+    """Return the document encoder's name; of a path, which means nothing on other machines, the last part."""
+    name = encoder.get("name_or_path")
+    return os.path.basename(os.path.normpath(name)) if name and os.path.isabs(name) else name
+
+
+def _encoder(encoder: dict) -> str:
+    if not encoder:
+        return "not recorded: documents cannot be added"
+    details = [f"{key} {encoder[key]}" for key in ("pooling", "max_length") if encoder.get(key)]
+    return f"`{public_name(encoder)}`" + (f" ({', '.join(details)})" if details else "")

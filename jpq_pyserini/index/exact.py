@@ -1,0 +1,158 @@
+"""Exact scores and one fixed order over any layout.
+
+The fast-scan layouts round their lookup tables to 8 bits, so their scores tie and drift. Here Faiss only proposes
+candidates: they are scored again from their own codes by equation 12, in double precision, and put in one order that
+is the same in every layout, in the run file, and for trec_eval.
+
+The order. Pyserini writes scores with 6 decimals; trec_eval ignores the ranks, reads the scores as 32-bit floats and
+sorts by score, then docid, both descending. So a score is rounded here to what trec_eval will read, and equal ones are
+ordered by docid, descending. Pyserini's own tie breaker (docid ascending) would disagree with trec_eval.
+"""
+
+from collections.abc import Sequence
+
+import faiss
+import numpy as np
+
+from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index import layouts
+
+
+def default_margin(layout: str, k: int) -> int:
+    """Candidates taken beyond k, so that the best k are among them.
+
+    With 8-bit tables the share of documents misplaced near rank k is about constant, so the margin grows with k. This
+    one made the top k of 1,500 real queries (21k passages, 96 × 4 bits) and of 32 random ones (1M, 192 × 4 bits) equal
+    to an exhaustive float search's for k = 10, 100 and 1000; half of it failed for one query in 50 at k = 1000. Float
+    tables need it only for scores that tie in 6 decimals.
+    """
+    return 10 + k // 4 if layout.endswith("fastscan") else 10
+
+
+class ExactIndex:
+    """A Faiss index of one of our layouts with exact scores; takes the place of a ``faiss.Index`` in a searcher.
+
+    Attributes that are not here are those of the Faiss index. Opening makes no copy of the codes.
+
+    Args:
+        index: takes unrotated queries.
+        docids: external ids by row, to order ties; None: ties are in row order.
+        margin: candidates taken beyond k; None: :func:`default_margin`.
+        proposer: what proposes candidates in place of Faiss: ``search(rotated queries, k)`` → scores, rows.
+    """
+
+    def __init__(
+        self, index: faiss.Index, docids: Sequence[str] | None = None, margin: int | None = None, proposer=None
+    ):
+        self.faiss_index, self.docids = index, docids
+        self.layout = layouts.layout_of(index)
+        if margin is not None and margin < 0:
+            raise JPQError(f"margin {margin}: the number of candidates beyond k cannot be negative")
+        self.margin = margin
+        self._inner = layouts.without_rotation(index)
+        self._proposer = proposer or self._inner
+        self._rotation = faiss.downcast_VectorTransform(index.chain.at(0)) if self._inner is not index else None
+        self._quantizer = layouts.quantizer_of(index)
+        self._codes = layouts.packed_codes(index)
+        if self.layout == "fastscan":
+            layouts.use_huge_pages(self._inner)
+
+    def __getattr__(self, name):
+        if name.startswith("__") or name == "faiss_index":
+            raise AttributeError(name)
+        return getattr(self.faiss_index, name)
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Search with queries (B, D) float32; returns scores (B, k) float32 and rows (B, k) int64, -1 for none."""
+        scores, rows, _ = self._search(queries, k)
+        return scores, rows
+
+    def search_and_reconstruct(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Search, and rebuild what was found: scores, rows, and unrotated vectors (B, k, D) float32."""
+        scores, rows, codes = self._search(queries, k)
+        vectors = np.zeros((*rows.shape, self._inner.d), dtype=np.float32)
+        for b in range(len(rows)):
+            found = rows[b] >= 0
+            vectors[b, found] = self.decode(codes[b])
+        if self._rotation is not None:
+            flat = vectors.reshape(-1, self._inner.d)
+            vectors = self._rotation.reverse_transform(flat).reshape(vectors.shape) if len(flat) else vectors
+        return scores, rows, vectors
+
+    def reconstruct(self, row: int) -> np.ndarray:
+        """Rebuild one document: (D,) float32, unrotated."""
+        vector = self.decode(self._codes[np.array([row])])
+        return (vector if self._rotation is None else self._rotation.reverse_transform(vector))[0]
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Rebuild documents from codes (n, M): (n, D) float32, in rotated space."""
+        return self._centroids()[np.arange(self._quantizer.M), codes].reshape(len(codes), self._inner.d)
+
+    def _search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        rotated = queries if self._rotation is None else self._rotation.apply(queries)
+        candidates = self._candidates(rotated, k)
+        tables = self._tables(rotated)
+        scores = np.full((len(queries), k), np.finfo(np.float32).min, dtype=np.float32)
+        rows = np.full((len(queries), k), -1, dtype=np.int64)
+        codes = []
+        for b, proposed in enumerate(candidates):
+            proposed = proposed[proposed >= 0]
+            their_codes = self._codes[proposed]
+            exact = as_trec_eval_reads(table_sums(tables[b], their_codes))
+            order = best_first(exact, proposed, self.docids, k)
+            scores[b, : len(order)], rows[b, : len(order)] = exact[order], proposed[order]
+            codes.append(their_codes[order])
+        return scores, rows, codes
+
+    def _candidates(self, rotated: np.ndarray, k: int) -> np.ndarray:
+        layout = self.layout if self._proposer is self._inner else "fastscan"  # others round as well
+        wanted = k + (default_margin(layout, k) if self.margin is None else self.margin)
+        if wanted >= self._inner.ntotal and not self.layout.startswith("ivf"):
+            return np.tile(np.arange(self._inner.ntotal), (len(rotated), 1))
+        return self._proposer.search(rotated, min(wanted, self._inner.ntotal))[1]
+
+    def _tables(self, rotated: np.ndarray) -> np.ndarray:
+        """Return τ of equation 11 for rotated queries: (B, M, K) float32, the tables that Faiss makes too."""
+        tables = np.empty((len(rotated), self._quantizer.M, self._quantizer.ksub), dtype=np.float32)
+        self._quantizer.compute_inner_prod_tables(len(rotated), faiss.swig_ptr(rotated), faiss.swig_ptr(tables))
+        return tables
+
+    def _centroids(self) -> np.ndarray:
+        M, K = self._quantizer.M, self._quantizer.ksub
+        return faiss.vector_to_array(self._quantizer.centroids).reshape(M, K, self._quantizer.dsub)
+
+
+def table_sums(table: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Equation 12 for one query: its table (M, K) float32 and codes (n, M) uint8 give n float64 scores."""
+    M, K = table.shape
+    entries = table.ravel().take(codes + np.arange(0, M * K, K))  # (n, M)
+    return entries.sum(axis=1, dtype=np.float64)
+
+
+def as_trec_eval_reads(scores: np.ndarray) -> np.ndarray:
+    """Round float64 scores to what trec_eval has after Pyserini wrote 6 decimals of them; float32, a fixed point."""
+    return np.round(scores, 6).astype(np.float32)
+
+
+def best_first(scores: np.ndarray, rows: np.ndarray, docids: Sequence[str] | None, k: int) -> np.ndarray:
+    """Return the positions of the best k of n scores: score descending, ties by docid descending (or row ascending).
+
+    Args:
+        scores: (n,) float32.
+        rows: (n,) int64.
+        docids: external ids by row, or None.
+        k: how many to return, fewer if there are fewer.
+    """
+    order = np.lexsort((rows, -scores))
+    if docids is not None:
+        ordered = scores[order]
+        tied = np.flatnonzero(ordered[1:] == ordered[:-1])
+        if len(tied):
+            groups = np.split(tied, np.flatnonzero(np.diff(tied) > 1) + 1)
+            for group in groups:
+                first, last = int(group[0]), int(group[-1]) + 2
+                if first >= k:
+                    break
+                order[first:last] = sorted(order[first:last], key=lambda at: docids[int(rows[at])], reverse=True)
+    return order[:k]

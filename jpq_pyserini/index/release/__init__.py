@@ -1,0 +1,1 @@
+"""The files that the authors of JPQ released, converted to index directories."""

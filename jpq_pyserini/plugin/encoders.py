@@ -1,0 +1,220 @@
+"""Encoders for Pyserini: the query encoder trained with an index, and the encoder that made its documents."""
+
+import json
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from jpq_pyserini.encoders import backends
+from jpq_pyserini.encoders.text_encoder import (
+    QUERY_PROMPT,
+    embed_passages,
+    embed_queries,
+    is_jpq_encoder,
+    load_text_encoder,
+)
+from jpq_pyserini.errors import JPQError
+from jpq_pyserini.names import ENCODER_MARKER, QUERY_ENCODER, RECORD
+from jpq_pyserini.plugin import startup
+from jpq_pyserini.plugin.register import BARE, is_bare
+
+startup.install()  # before Pyserini, also where no .pth file is read (PYTHONPATH, pip install --target)
+
+from pyserini.encode import DocumentEncoder, QueryEncoder  # noqa: E402
+
+
+class JPQQueryEncoder(QueryEncoder):
+    """The query encoder trained with a JPQ index; gives unrotated vectors, because the rotation is inside the index.
+
+    Args:
+        encoder_dir: A JPQ index directory, its ``query_encoder`` folder, or ``"jpq"``: the encoder of the index that is
+            searched (``FaissSearcher`` calls :meth:`bind`).
+        tokenizer_name: Refused: the folder holds the tokenizer with which the encoder was trained.
+        device: torch device name.
+        prefix: Put before every query, with a space, in place of the prompt saved with the encoder; None keeps that.
+        fp16: Compute in half precision; what comes out is float32 all the same.
+        backend: ``"torch"``, ``"onnx"``, ``"onnx-int8"`` or ``"openvino"``: what runs the encoder; None: what the
+            saved encoder says.
+        kwargs: Whatever else Pyserini passes (pooling, l2_norm, max_length, ...) is ignored: the folder says it all.
+
+    Raises:
+        JPQError: ``encoder_dir`` is none of these, cannot be loaded, or ``tokenizer_name`` was given.
+    """
+
+    def __init__(
+        self,
+        encoder_dir: str = BARE,
+        tokenizer_name: str | None = None,
+        device: str = "cpu",
+        prefix: str | None = None,
+        fp16: bool = False,
+        backend: str | None = None,
+        **kwargs,
+    ):
+        super().__init__()
+        if backend is not None:
+            backends.check_backend(backend)
+        if tokenizer_name is not None:
+            raise JPQError(
+                f"--tokenizer {tokenizer_name} was given, but a JPQ encoder has its own tokenizer: leave it out"
+            )
+        self.has_model = True
+        self.device, self.prefix, self.fp16, self.backend = device, prefix, fp16, backend
+        self.model = self.encoder_dir = self._bound_to = None
+        self.is_fixed = not is_bare(encoder_dir)  # named by the user, rather than found through the index
+        if self.is_fixed:
+            self._load(_query_encoder_folder(encoder_dir))
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the encoder has its weights; a bare ``jpq`` gets them from the index."""
+        return self.model is not None
+
+    @property
+    def dimension(self) -> int | None:
+        """D, or None while unbound."""
+        return self.model.get_embedding_dimension() if self.is_bound else None
+
+    def bind(self, index_dir: str | os.PathLike) -> None:
+        """Load the query encoder that was trained with the index in ``index_dir``.
+
+        Raises:
+            JPQError: no JPQ index is there, or the encoder is bound to another one already.
+        """
+        target = os.path.realpath(index_dir)
+        if self._bound_to == target:
+            return
+        if self.is_bound:
+            owner = self._bound_to or self.encoder_dir
+            raise JPQError(f"this encoder belongs to {owner}: make a new JPQQueryEncoder for {index_dir}")
+        if not os.path.isfile(os.path.join(index_dir, RECORD)):
+            raise JPQError(
+                f"{index_dir} has no {RECORD}, so no encoder was trained with it: "
+                "name the encoder that made it, or train a JPQ index from it with python -m jpq_pyserini.train"
+            )
+        self._load(_query_encoder_folder(index_dir))
+        self._bound_to = target
+
+    def encode(self, query: str, **kwargs) -> np.ndarray:
+        """Encode one query; returns (D,) float32."""
+        return self.encode_batch([query])[0]
+
+    def encode_batch(self, queries: Sequence[str], **kwargs) -> np.ndarray:
+        """Encode queries; returns (B, D) float32 in their order."""
+        if not self.is_bound:
+            raise JPQError(
+                "the encoder 'jpq' does not know its index yet: "
+                "give it to FaissSearcher(index_dir, encoder), call bind(index_dir), or name the index directory"
+            )
+        if len(queries) == 0:
+            return np.empty((0, self.dimension), dtype=np.float32)
+        return embed_queries(self.model, queries)
+
+    def _load(self, folder: str) -> None:
+        model = load_text_encoder(folder, device=self.device)
+        if self.prefix is not None:  # joined as Pyserini's own encoders do it
+            model.prompts = {**model.prompts, QUERY_PROMPT: f"{self.prefix} " if self.prefix else ""}
+        backend = self.backend or (backends.TORCH if self.fp16 else backends.saved_backend(folder))
+        if self.fp16 and backend != backends.TORCH:
+            raise JPQError(f"half precision was asked for with the encoder backend {backend}: leave one of them out")
+        if self.backend is None and not str(self.device).startswith("cpu"):
+            backend = backends.TORCH  # what the folder asks for is meant for CPUs
+        backends.apply(model, folder, backend, self.device)
+        self.model = model.half() if self.fp16 else model
+        self.encoder_dir = folder
+
+
+class JPQDocumentEncoder(DocumentEncoder):
+    """Encodes documents for a JPQ index with the encoder that made its documents (training leaves that as it was).
+
+    Args:
+        model_name: A JPQ index directory, whose ``jpq.json`` names the encoder, or any sentence-transformers model.
+        tokenizer_name: Refused, as in :class:`JPQQueryEncoder`.
+        device: torch device name.
+        kwargs: Whatever else Pyserini passes is ignored.
+
+    Raises:
+        JPQError: the directory does not say which encoder made its documents, or that cannot be loaded.
+    """
+
+    def __init__(self, model_name: str, tokenizer_name: str | None = None, device: str = "cpu", **kwargs):
+        if tokenizer_name is not None:
+            raise JPQError(f"a tokenizer ({tokenizer_name}) was given, but the encoder has its own: leave it out")
+        self.has_model = True
+        self.device = device
+        settings = _document_settings(model_name)
+        self.max_length = settings.get("max_length")
+        self.model = load_text_encoder(device=device, **settings)
+        self._own_limit = self.model.max_seq_length
+
+    @property
+    def dimension(self) -> int:
+        """D."""
+        return self.model.get_embedding_dimension()
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        titles: Sequence[str | None] | None = None,
+        max_length: int | None = None,
+        add_sep: bool = False,
+        **kwargs,
+    ) -> np.ndarray:
+        """Encode documents; returns (N, D) float32.
+
+        Args:
+            texts: N texts.
+            titles: N titles, put before their texts with a space.
+            max_length: Cut at this many tokens; the length recorded in the index wins, and the model's own limit stays.
+            add_sep: Refused with ``titles``: no index is made from such pairs.
+        """
+        if titles is not None:
+            if add_sep:
+                raise JPQError("--add-sep is not supported by JPQ document encoders: leave it out")
+            texts = [f"{title} {text}" if title else text for title, text in zip(titles, texts, strict=True)]
+        if len(texts) == 0:
+            return np.empty((0, self.dimension), dtype=np.float32)
+        if self.max_length is None and max_length is not None:
+            self.model.max_seq_length = min(max_length, self._own_limit or max_length)
+        return embed_passages(self.model, texts)
+
+
+def _query_encoder_folder(path: str | os.PathLike) -> str:
+    """Return the query encoder's folder for an index directory or for that folder itself."""
+    inside = os.path.join(path, QUERY_ENCODER)
+    if is_jpq_encoder(path):
+        return str(path)
+    if is_jpq_encoder(inside):
+        return inside
+    if os.path.isfile(os.path.join(path, RECORD)):
+        raise JPQError(
+            f"{path} has no {QUERY_ENCODER}/{ENCODER_MARKER}: copy the index directory again, it is not complete"
+        )
+    raise JPQError(
+        f"{path} is neither a JPQ index directory ({RECORD}) nor a query encoder trained with one ({ENCODER_MARKER}): "
+        "name one of these, or 'jpq' for the encoder of the index that is searched"
+    )
+
+
+def _document_settings(model_name: str | os.PathLike) -> dict:
+    """Return the arguments of ``load_text_encoder`` for an index directory or a model's name."""
+    if is_bare(model_name) or is_jpq_encoder(model_name):
+        raise JPQError(
+            f"{model_name} encodes queries: for documents name the index directory, which knows what encoded them"
+        )
+    record_file = os.path.join(model_name, RECORD)
+    if not os.path.isfile(record_file):
+        return {"name_or_path": str(model_name)}
+    try:
+        with open(record_file, encoding="utf-8") as file:
+            settings = json.load(file)["encoder"]
+        keys = ("name_or_path", "pooling", "l2_norm", "max_length", "prompt")
+        settings = {key: settings[key] for key in keys}
+        inside = os.path.join(model_name, settings["name_or_path"])  # an imported index carries its document encoder
+        return settings | ({"name_or_path": inside} if os.path.isdir(inside) else {})
+    except (ValueError, KeyError, TypeError) as error:
+        raise JPQError(
+            f"{record_file} does not say which encoder made the documents ({type(error).__name__}: {error}): "
+            "name that encoder instead of the index"
+        ) from error

@@ -1,0 +1,131 @@
+"""JPQFaissSearcher: Pyserini's FaissSearcher for a JPQ index directory."""
+
+import os
+from pathlib import Path
+
+from jpq_pyserini.data.docids import Docids
+from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index import FLAT_LAYOUT, IndexRecord, check_parts, layouts
+from jpq_pyserini.index.exact import ExactIndex
+from jpq_pyserini.names import CODEC, DOCID, INDEX
+from jpq_pyserini.plugin.encoders import JPQQueryEncoder  # first: it starts the plug-in, then imports Pyserini
+from jpq_pyserini.plugin.prebuilt import texts_of
+from jpq_pyserini.prebuilt import fetch, find
+
+from pyserini.encode import QueryEncoder  # isort: skip
+from pyserini.search.faiss import FaissSearcher  # isort: skip
+
+
+class JPQFaissSearcher(FaissSearcher):
+    """Search a JPQ index directory with the query encoder that was trained with it.
+
+    Everything a ``FaissSearcher`` does works as it does there: ``search``, ``batch_search``, ``return_vector=True`` for
+    pseudo-relevance feedback (in every layout), ``threads``. Scores are exact in every layout, and hits come in the
+    order in which trec_eval sorts them: see :mod:`jpq_pyserini.index.exact`.
+
+    Args:
+        index_dir: A JPQ index directory.
+        query_encoder: Another encoder than the index's own: a Pyserini ``QueryEncoder``, or a name or path.
+        prebuilt_index_name, normalize_distances: As in ``FaissSearcher``.
+        faiss_device: ``"cpu"``, or ``"cuda:0"``: ``pq`` and ``fastscan`` are searched there by torch
+            (:mod:`jpq_pyserini.index.torch_search`), ``ivf`` by faiss-gpu. Without a GPU the CPU is used, as
+            Pyserini does.
+        device: torch device of the index's own query encoder.
+        encoder_backend: how the index's own query encoder is run: see :class:`JPQQueryEncoder`.
+        mmap: Leave the codes on disk, so that an index larger than memory opens at once; layouts ``pq`` and ``ivf``.
+        nprobe: Lists a query visits, in place of what the index says; layouts with inverted lists.
+        margin: Candidates scored exactly beyond k; None: :func:`jpq_pyserini.index.exact.default_margin`.
+
+    Raises:
+        JPQError: ``index_dir`` is no JPQ index directory, its parts do not fit together, or its layout lacks what was
+            asked for.
+
+    Example:
+        >>> searcher = JPQFaissSearcher("jpq48")  # doctest: +SKIP
+        >>> searcher.search("what is product quantization", k=3)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        index_dir: str | os.PathLike,
+        query_encoder: QueryEncoder | str | None = None,
+        prebuilt_index_name: str | None = None,
+        normalize_distances: bool = False,
+        faiss_device: str = "cpu",
+        *,
+        device: str = "cpu",
+        encoder_backend: str | None = None,
+        mmap: bool = False,
+        nprobe: int | None = None,
+        margin: int | None = None,
+    ):
+        self.record = IndexRecord.read(index_dir)
+        self._mmap, self._nprobe, self._margin = mmap, nprobe, margin
+        self._wanted_device, self._index_dir = faiss_device, index_dir
+        if query_encoder is None:
+            query_encoder = JPQQueryEncoder(str(index_dir), device=device, backend=encoder_backend)
+        elif encoder_backend is not None:
+            raise JPQError(f"encoder_backend {encoder_backend} is for the index's own encoder: leave query_encoder out")
+        super().__init__(str(index_dir), query_encoder, prebuilt_index_name, normalize_distances, faiss_device)
+
+    @classmethod
+    def from_prebuilt_index(
+        cls,
+        prebuilt_index_name: str,
+        query_encoder: QueryEncoder | str | None = None,
+        normalize_distances: bool = False,
+        faiss_device: str = "cpu",
+        **options,
+    ) -> "JPQFaissSearcher":
+        """Search a prebuilt JPQ index by name; it is downloaded if necessary.
+
+        Args:
+            prebuilt_index_name: As ``python -m jpq_pyserini.prebuilt list`` shows it.
+            options: The keyword arguments of :class:`JPQFaissSearcher`.
+
+        Raises:
+            JPQError: No catalogue has the name (near matches are shown), or the download failed.
+        """
+        entry = find(prebuilt_index_name)
+        options |= {"normalize_distances": normalize_distances, "faiss_device": faiss_device}
+        searcher = cls(fetch(entry), query_encoder, **options)
+        searcher.ssearcher = texts_of(entry)
+        return searcher
+
+    def load_index(self, index_dir: str):
+        """Load the Faiss index and the docids and check them against the record; returns both."""
+        directory = Path(index_dir)
+        docids = Docids(directory / DOCID)
+        index = layouts.read(directory / INDEX, mapped=self.record.layout if self._mmap else None)
+        check_parts(directory, self.record, index, len(docids))
+        if self._nprobe is not None:
+            layouts.set_nprobe(index, self._nprobe)
+        if isinstance(self.query_encoder, JPQQueryEncoder) and not self.query_encoder.is_fixed:
+            self.query_encoder.bind(index_dir)
+        if self.record.layout == FLAT_LAYOUT:
+            return index, docids
+        return ExactIndex(index, docids, self._margin, self._on_gpu(index)), docids
+
+    def _on_gpu(self, index):
+        """Return what searches on the GPU that was asked for; None without one."""
+        import torch
+
+        if not self._wanted_device.startswith("cuda") or not torch.cuda.is_available():
+            return None
+        layout = self.record.layout
+        if layout in ("pq", "fastscan"):
+            from jpq_pyserini.codec.quantizer import ProductQuantizer
+            from jpq_pyserini.index.torch_search import TorchSearch
+
+            codec = ProductQuantizer.load(Path(self._index_dir) / CODEC)
+            return TorchSearch(codec, layouts.codes_of(index), self._wanted_device)
+        if layout == "ivf" and self.faiss_device != "cpu":
+            import faiss
+
+            self._faiss_gpu_resources = faiss.StandardGpuResources()
+            number = int(self.faiss_device.partition(":")[2] or 0)
+            return faiss.index_cpu_to_gpu(self._faiss_gpu_resources, number, layouts.without_rotation(index))
+        raise JPQError(
+            f"faiss_device {self._wanted_device}: the layout {layout} runs on the CPU"
+            f"{' unless faiss-gpu is installed' if layout == 'ivf' else ''}: convert it to fastscan or pq"
+        )

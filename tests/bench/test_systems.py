@@ -1,0 +1,163 @@
+"""Every system that is installed finds what inner product finds; the others are told, with what to install."""
+
+import contextlib
+
+import faiss
+import numpy as np
+import pytest
+
+from jpq_pyserini.bench import systems
+from jpq_pyserini.bench.systems import KINDS, SYSTEMS, Data
+from jpq_pyserini.bench.systems._euclidean import Euclidean
+from jpq_pyserini.errors import JPQError
+
+from helpers.processes import run_python
+
+N, D, K = 600, 32, 100
+_BUILT = [name for name, each in SYSTEMS.items() if each.takes == "vectors"]
+#: Share of the ten best documents that are among the hundred found, of 600; by chance it would be 0.17.
+_RECALL = {"exhaustive": 1.0, "non-exhaustive": 0.9, "compressed": 0.4}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Embeddings around 40 centres, norms from 0.5 to 1.5."""
+    rng = np.random.default_rng(5)
+    vectors = rng.standard_normal((40, D))[np.arange(N) % 40] + 0.5 * rng.standard_normal((N, D))
+    vectors *= (rng.uniform(0.5, 1.5, N) / np.linalg.norm(vectors, axis=1))[:, None]
+    path = tmp_path_factory.mktemp("systems") / "vectors.npy"
+    np.save(path, vectors.astype(np.float32))
+    return Data(N, D, 4, str(path))
+
+
+@pytest.fixture(scope="module")
+def queries(data):
+    noise = np.random.default_rng(6).standard_normal((20, D)) / np.sqrt(D)
+    return (data.embeddings()[:20] + 0.5 * noise).astype(np.float32)
+
+
+def _searcher(name, data):
+    """Build a system at its most thorough setting; skip the test when its library is not there or does not load."""
+    system = SYSTEMS[name]
+    if (missing := system.why_not()) is not None:
+        pytest.skip(f"{system.title}: {missing}")
+    try:
+        searcher = system.build(data)
+    except ImportError as error:
+        pytest.skip(f"{system.title}: installed, but {error}")
+    searcher.threads(1)
+    for value in system.setting[1] if system.setting else ():
+        with contextlib.suppress(JPQError):  # more lists than there are: the last value that fits stays
+            searcher.set(value)
+    return searcher
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    faiss.omp_set_num_threads(1)  # Faiss trains with as many as the last test searched with
+    yield
+    faiss.omp_set_num_threads(1)
+
+
+@pytest.mark.parametrize("name", _BUILT)
+def test_finds_what_inner_product_finds(name, data, queries):
+    searcher = _searcher(name, data)
+    exact = queries @ data.embeddings().T
+    scores, rows = searcher.search(queries, K)
+    assert scores.shape == rows.shape == (20, K)
+    assert searcher.bytes > 0
+    for b in range(20):
+        found = rows[b][rows[b] >= 0].tolist()
+        assert len(set(found)) == len(found) <= K
+        assert max(found) < N
+        assert (np.diff(scores[b][: len(found)]) <= 1e-4).all()
+        if SYSTEMS[name].kind != "compressed":
+            np.testing.assert_allclose(scores[b][: len(found)], exact[b][found], atol=1e-4)
+    best = np.argsort(-exact, axis=1)[:, :10]
+    recall = np.mean([np.isin(best[b], rows[b]).mean() for b in range(20)])
+    assert recall >= _RECALL[SYSTEMS[name].kind]
+
+    alone = searcher.search(queries[:1], K)[1]
+    assert len(np.intersect1d(alone, rows[0])) >= 0.98 * K
+    more = searcher.search(queries[:3], N + 7)[1]
+    assert more.shape == (3, N + 7)
+    assert (more[:, N:] == -1).all()
+    searcher.threads(2)
+    assert np.mean(searcher.search(queries, K)[1] == rows) > 0.98
+
+
+@pytest.mark.parametrize("name", ["hnsw-opq", "opq"])
+def test_compressed_sizes_are_bytes_and_tables(name, data):
+    searcher = _searcher(name, data)
+    tables = 4 * D * D + 4 * 256 * D  # rotation, centroids
+    assert tables + 4 * N < searcher.bytes < tables + (4 + 100) * N + 10_000
+
+
+def test_the_systems_of_the_paper_are_here():
+    titles = {each.title.partition(",")[0] for each in SYSTEMS.values()}
+    assert titles >= {"Annoy", "FALCONN", "FLANN", "IMI", "HNSW", "PQ", "LSH", "ITQ+LSH", "ScaNN", "HNSW+OPQ", "OPQ"}
+    assert titles >= {"OPQ+ScaNN", "BM25", "flat"}
+    kinds = [KINDS.index(each.kind) for each in SYSTEMS.values()]
+    assert kinds == sorted(kinds)
+    assert SYSTEMS["imi"].label(Data(8_841_823, 768, 96)) == "IMI, 2x12 bits"
+    assert SYSTEMS["imi"].label(Data(20_958, 384, 48)) == "IMI, 2x9 bits"
+
+
+def test_a_file_is_enough_for_a_new_system(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "from jpq_pyserini.bench.systems import System\nSYSTEMS = (System('mine', 'Mine', 'compressed', None),)\n"
+    )
+    monkeypatch.setattr(systems, "__path__", [*systems.__path__, str(tmp_path)])
+    assert list(systems._found()) == [*[n for n in SYSTEMS if KINDS.index(SYSTEMS[n].kind) <= 2], *_compressed("mine")]
+
+
+def _compressed(*more):
+    names = [name for name, each in SYSTEMS.items() if each.kind == "compressed"]
+    after = [name for name, each in SYSTEMS.items() if each.kind == "layout"]
+    place = len([name for name in names if SYSTEMS[name].build.__module__.rpartition(".")[2] < "mine"])
+    return [*names[:place], *more, *names[place:], *after]
+
+
+def test_what_is_not_installed_says_how(monkeypatch):
+    monkeypatch.setattr(systems._base.importlib.util, "find_spec", lambda name: None)
+    assert SYSTEMS["flann"].why_not() == "not installed (pip install pyflann-py3)"
+    assert "pybind11" in SYSTEMS["falconn"].why_not()
+
+
+def test_a_library_that_does_not_load_is_left_out(tmp_path):
+    (tmp_path / "falconn.py").write_text("raise ImportError('libfalconn.so.1: cannot open shared object file')\n")
+    done = run_python(
+        "-m", "jpq_pyserini.bench.latency", "--documents", "300", "--dimension", "16", "--bytes", "4", "--rounds", "1",
+        "--queries", "2", "--queries-a-round", "1", "--batch", "1", "--threads", "1", "--hits", "5",
+        "--systems", "falconn", "flat", "bm25", "--output", tmp_path / "out", PYTHONPATH=str(tmp_path),
+    )  # fmt: skip
+    assert (
+        "- left out: FALCONN, size without its tables: falconn: ImportError: libfalconn.so.1: cannot open shared object"
+        in done.stdout
+    )
+    assert "needs texts: name the Lucene index of the collection with --lucene" in done.stdout
+    assert "| flat, float32 |" in done.stdout
+
+
+def test_bytes_that_do_not_fit_are_told(data):
+    with pytest.raises(JPQError, match="5 bytes do not divide dimension 32"):
+        SYSTEMS["pq"].build(Data(N, D, 5, data.vectors))
+    with pytest.raises(JPQError, match="64 bits, more than dimension 32"):
+        SYSTEMS["itq-lsh"].build(Data(N, D, 8, data.vectors))
+
+
+@pytest.mark.parametrize(("spread", "width"), [(0.0, D), (1.0, D + 1)])
+def test_distances_become_inner_products(spread, width):
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((50, D)).astype(np.float32)
+    vectors *= (1 + spread * rng.random(50) / 2)[:, None].astype(np.float32) / np.linalg.norm(
+        vectors, axis=1, keepdims=True
+    )
+    asked = rng.standard_normal((4, D)).astype(np.float32)
+    space = Euclidean(vectors)
+    assert space.vectors.shape == (50, width)
+    assert Euclidean(vectors, multiple_of=20).vectors.shape == (50, 40)
+    wide = space.queries(asked)
+    distances = ((wide[:, None] - space.vectors[None]) ** 2).sum(-1)
+    np.testing.assert_allclose(space.scores(wide, distances), asked @ vectors.T, atol=1e-5)
+    assert (np.argsort(distances) == np.argsort(-asked @ vectors.T)).all()

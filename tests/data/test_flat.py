@@ -1,0 +1,55 @@
+"""Flat Faiss folders, read without Faiss."""
+
+import faiss
+import numpy as np
+import pytest
+
+from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.errors import JPQError
+
+from helpers.codes import random_embeddings, write_flat
+
+
+@pytest.mark.parametrize("kind", [faiss.IndexFlatIP, faiss.IndexFlatL2])
+def test_embeddings_are_what_was_added(tmp_path, kind):
+    x = random_embeddings(1000)
+    flat = FlatFolder.open(write_flat(tmp_path / "f", x, index=kind(24)))
+    assert np.array_equal(flat.embeddings, x)
+    parts = list(flat.chunks(300))
+    assert [start for start, _ in parts] == [0, 300, 600, 900]
+    assert np.array_equal(np.concatenate([part for _, part in parts]), x)
+    sample = flat.sample(50, seed=1)
+    assert len({row.tobytes() for row in sample} & {row.tobytes() for row in x}) == 50
+    assert np.array_equal(sample, flat.sample(50, seed=1))
+    assert np.array_equal(flat.sample(5000, seed=1), x)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_bad_embeddings_are_named(tmp_path, value):
+    x = random_embeddings(500)
+    x[321, 5] = value
+    with pytest.raises(JPQError, match=r"docid d321 \(row 321\) holds NaN or infinity"):
+        list(FlatFolder.open(write_flat(tmp_path / "f", x)).chunks(100))
+
+
+def test_bad_folders(tmp_path):
+    x = random_embeddings(100)
+    folder = write_flat(tmp_path / "f", x)
+    whole = (folder / "index").read_bytes()
+    for content, message in (
+        (whole[:-1], "truncated"),
+        (whole[:3000], "truncated"),
+        (b"", "0 bytes, too few"),
+        (b"x" * 5000, "not a flat one"),
+    ):
+        (folder / "index").write_bytes(content)
+        with pytest.raises(JPQError, match=message):
+            FlatFolder.open(folder)
+    with pytest.raises(JPQError, match="docid has 99 lines but index has 100"):
+        FlatFolder.open(write_flat(tmp_path / "g", x, docids=range(99)))
+    with pytest.raises(JPQError, match="not a flat one"):
+        FlatFolder.open(write_flat(tmp_path / "h", x, index=faiss.IndexHNSWFlat(24, 4)))
+    with pytest.raises(JPQError, match="holds no embeddings"):
+        FlatFolder.open(write_flat(tmp_path / "i", x[:0]))
+    with pytest.raises(JPQError, match="index is missing"):
+        FlatFolder.open(tmp_path / "nowhere")

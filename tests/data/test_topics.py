@@ -1,0 +1,185 @@
+"""Topics and qrels: the same as Pyserini reads, one clear line for what is wrong, pairs for training."""
+
+import gzip
+import subprocess
+import sys
+
+import pytest
+
+from jpq_pyserini.data.topics import TrainingQuery, read_qrels, read_topics, training_pairs
+from jpq_pyserini.errors import JPQError
+
+# What Pyserini reads, odd things included: sorting, zeros, superfluous columns, blanks, line ends, non-ASCII ids.
+READABLE = {
+    "numbers.tsv": b"10\tten\n9\tnine\n",
+    "words.tsv": b"x\tex\n10\tten\n9\tnine\n",
+    "zeros.tsv": b"007\tbond\n12\tdozen\n",
+    "signs.tsv": b"+5\tplus\n-2\tminus\n",
+    "signs_and_words.tsv": b"+5\tplus\nx\tex\n",
+    "columns.tsv": b"1\tone\tuno\n2\ttwo\t\t\n",
+    "windows.tsv": b"1\tone\r\n2\ttwo\r\n",
+    "mac.tsv": b"1\tone\r2\ttwo",
+    "blanks.txt": " 1 \t one \n2\ttwo \u00a0\u2028 end\x0b\n".encode(),
+    "unicode.tsv": "\u0663\tthree\n\uff14\tfour\n\u00e9\te\n".encode(),
+    "long.tsv": b"99999999999\tlong\n2\ttwo\n",
+    "packed.tsv.gz": gzip.compress(b"1\tone\n2\ttwo\n"),
+    "packed.txt.gz": gzip.compress(b"b\tbe\na\tay\n"),
+    "beir.tsv": b"10\tten\n9\tnine\n",
+    "object.json": b'{"9": {"title": "nine"}, "10": {"title": "ten"}, "007": {"title": "bond"}}',
+    "lines.jsonl": b'{"id": "9", "title": "nine"}\n{"id": "10", "title": "ten"}\n',
+    "adhoc.trec": b"<top>\n<num> Number: 301\n<title> crime\n\n<desc> Description:\nx\n</top>\n",
+}
+PYSERINI_READS = """
+import sys
+from pyserini.query_iterator import TopicsFormat, get_query_iterator
+for path in sys.argv[1:]:
+    print(ascii([(str(qid), text) for qid, text in get_query_iterator(path, TopicsFormat.DEFAULT)]))
+"""
+WE_READ = """
+import sys
+from jpq_pyserini.data.topics import read_topics
+for path in sys.argv[1:]:
+    print(ascii(list(read_topics(path).items())))
+"""
+
+
+def _python(code, *arguments):
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return [line for line in done.stdout.splitlines() if line.startswith("[")]
+
+
+def test_topics_are_what_pyserini_reads(tmp_path):
+    paths = []
+    for name, content in READABLE.items():
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(content)
+    ours, theirs = _python(WE_READ, *paths), _python(PYSERINI_READS, *paths)
+    assert len(theirs) == len(paths)
+    assert dict(zip(READABLE, ours, strict=True)) == dict(zip(READABLE, theirs, strict=True))
+
+
+def test_plain_files_need_no_java(tmp_path):
+    (tmp_path / "t.tsv").write_text("1\tone\n")
+    (tmp_path / "q.txt").write_text("1 0 d 1\n")
+    code = (
+        "import sys; from jpq_pyserini.data.topics import read_qrels, read_topics\n"
+        "read_topics(sys.argv[1]), read_qrels(sys.argv[2])\n"
+        "print([name for name in ('pyserini', 'jnius') if name in sys.modules])"
+    )
+    assert _python(code, tmp_path / "t.tsv", tmp_path / "q.txt") == ["[]"]
+
+
+def test_pyserinis_names_and_readers_report_in_one_line():
+    code = (
+        "from jpq_pyserini.errors import JPQError; from jpq_pyserini.data.topics import read_qrels, read_topics\n"
+        "for read, name in ((read_topics, 'dl19-pasage'), (read_qrels, 'dl19-pasage'), (read_qrels, 'zzz')):\n"
+        "    try:\n        read(name)\n    except JPQError as error:\n        print([str(error)])"
+    )
+    topics, qrels, hopeless = _python(code)
+    assert "neither a file nor one of Pyserini's topics" in topics
+    assert "dl19-passage" in topics
+    assert "neither a file nor one of Pyserini's qrels" in qrels
+    assert "dl19-passage" in qrels
+    assert "near" not in hopeless
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.tsv", b"", "holds no topics"),
+        ("t.tsv", b"1\tone\nwhat is two\n", r"t\.tsv:2: one column in 'what is two'"),
+        ("t.tsv", b"1\tone\n\n", r"t\.tsv:2: one column in ''"),
+        ("t.tsv", b"1\t \n", r"t\.tsv:1: one column"),
+        ("t.tsv", b"1\t\xc2\xa0\n", r"t\.tsv:1: query '1' has no text"),
+        ("t.tsv", b"1\tone\n2\ttwo\n1\tuno\n", r"t\.tsv:3: query id '1' occurs twice"),
+        ("t.tsv", b"7\tseven\n007\tbond\n", r"t\.tsv:2: query id '7' occurs twice .Pyserini reads 007 as 7"),
+        ("t.tsv", b"1\tone\n2\tcaf\xe9\n", r"t\.tsv:2: not UTF-8"),
+        ("t.tsv", b"\xef\xbb\xbf1\tone\n", r"t\.tsv:1: starts with a byte order mark"),
+        ("t.tsv.gz", gzip.compress(b"1\tone\n", mtime=0)[:-9], "damaged gzip file"),
+        ("t.tsv.gz", b"1\tone\n", "damaged gzip file"),
+        ("t.json", b"", "holds no topics"),
+        ("t.json", b'{"1": {"title": "one"}\n', r"t\.json:\d: not JSON"),
+        ("t.json", b'["one"]', "is no object"),
+        ("t.json", b'{"1": "one"}', "query '1' is no object"),
+        ("t.json", b'{"1": {"text": "one"}}', "query '1' has no text"),
+        ("t.json", b'{"1": {"title": "one"}, "1": {"title": "uno"}}', "query id '1' occurs twice"),
+    ],
+)
+def test_bad_topics(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(JPQError, match=message) as caught:
+        read_topics(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_jsonl_and_unknown_endings(tmp_path):
+    contents = {
+        "twice.jsonl": '{"id": "1", "title": "one"}\n{"id": "1", "title": "uno"}\n',
+        "untitled.jsonl": '{"id": "1", "text": "one"}\n',
+        "keyless.jsonl": '{"_id": "1", "text": "one"}\n',
+        "t.csv": "1,one\n",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_text(content)
+    code = (
+        "import sys; from jpq_pyserini.errors import JPQError; from jpq_pyserini.data.topics import read_topics\n"
+        "for path in sys.argv[1:]:\n"
+        "    try:\n        read_topics(path)\n    except JPQError as error:\n        print([str(error)])"
+    )
+    twice, untitled, keyless, csv = _python(code, *(tmp_path / name for name in contents))
+    assert "2 lines hold only 1 different query ids" in twice
+    assert "query '1' has no text" in untitled
+    assert "wants lines like" in keyless
+    assert "specify the file extension" in csv
+
+
+@pytest.mark.parametrize("read", [read_topics, read_qrels])
+def test_missing_file_and_directory(tmp_path, read):
+    with pytest.raises(JPQError, match=r"no such file: .*absent\.tsv"):
+        read(tmp_path / "absent.tsv")
+    with pytest.raises(JPQError, match="is a directory"):
+        read(tmp_path)
+
+
+def test_qrels_keep_ids_and_order(tmp_path):
+    path = tmp_path / "qrels.txt.gz"
+    path.write_bytes(gzip.compress("007 0 NA 1\r\n\r\n007\t0\td\u00a01\t-2\r\n7 Q0 d 0\r\n".encode()))
+    qrels = read_qrels(path)
+    assert qrels == {"007": {"NA": 1, "d\u00a01": -2}, "7": {"d": 0}}
+    assert list(qrels) == ["007", "7"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "holds no judgements"),
+        ("1 0 d 1\n1 d 1\n", r"qrels\.txt:2: 3 columns in '1 d 1'"),
+        ("query-id corpus-id score\n", r"qrels\.txt:1: 3 columns"),
+        ("1 0 d 1 x\n", r"qrels\.txt:1: 5 columns"),
+        ("1 0 d 0.5\n", r"qrels\.txt:1: relevance '0\.5' is no integer"),
+        ("1 0 d 1\n2 0 d 1\n1 0 d 0\n", r"qrels\.txt:3: document 'd' is judged twice for query '1'"),
+    ],
+)
+def test_bad_qrels(tmp_path, content, message):
+    (tmp_path / "qrels.txt").write_text(content)
+    with pytest.raises(JPQError, match=message):
+        read_qrels(tmp_path / "qrels.txt")
+
+
+def test_training_pairs():
+    topics = {"1": "one", "2": "two", "3": "three", "4": "four"}
+    qrels = {"4": {"c": 2, "a": 1}, "1": {"b": 1, "gone": 0}, "2": {"a": 0, "b": -1}, "other": {"gone": 1}}
+    pairs, skipped = training_pairs(topics, qrels, {"a": 0, "b": 1, "c": 2})
+    assert pairs == [TrainingQuery("1", "one", [1]), TrainingQuery("4", "four", [2, 0])]
+    assert skipped == 2
+
+
+def test_training_pairs_that_do_not_fit():
+    docids = {"a": 0, "b": 1}
+    message = r"document 'x', relevant to query '2' .* not in the index \(2 such judgements, 2 documents.*'a'"
+    with pytest.raises(JPQError, match=message):
+        training_pairs({"1": "one", "2": "two"}, {"1": {"a": 1}, "2": {"x": 1, "y": 1}}, docids)
+    with pytest.raises(JPQError, match=r"none of the 1 topics .first id '7'.*first id '007'"):
+        training_pairs({"7": "seven"}, {"007": {"a": 1}}, docids)

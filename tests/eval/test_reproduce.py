@@ -1,0 +1,251 @@
+"""Experiments as data through the real command line: prepared, resumed, judged, stopped."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jpq_pyserini.data.topics import read_qrels
+from jpq_pyserini.errors import JPQError
+from jpq_pyserini.eval.comparison import compare
+from jpq_pyserini.eval.facts import read_facts
+from jpq_pyserini.eval.reproduce import __main__ as command
+
+from helpers.processes import run_python
+
+EXPERIMENT = """\
+title: a tiny collection
+variables:
+  collection: {help: "folder with flat, topics.tsv and qrels.txt"}
+  encoder: {}
+  hits: {default: 50}
+requires: [$collection/qrels.txt]
+measures: [RR@10, R@5]
+against: opq
+topics:
+  - {topic_key: all, topics: $collection/topics.tsv, eval_key: $collection/qrels.txt}
+steps:
+  - name: opq$m
+    matrix: {m: [8, 16]}
+    makes: indexes/opq$m
+    command: python -m jpq_pyserini.train --embeddings $collection/flat --encoder $encoder --epochs 0 --m $m --nbits 4 --output $output
+conditions:
+  - name: opq
+    display: OPQ, M=8
+    group: OPQ
+    tolerance: 0.01
+    needs: opq8
+    index: indexes/opq8
+    command: python -m pyserini.search.faiss --encoder jpq --index indexes/opq8 --topics $topics --hits $hits --output $output
+    topics:
+      - topic_key: all
+        scores:
+          - RR@10: SCORE
+  - name: top-$k
+    matrix: {k: [2, 5]}
+    command: sed -n "/ [1-$k] [-0-9.]* Faiss$$/w $output" run.tiny.opq.all.txt
+"""  # noqa: E501
+
+
+def _reproduce(*arguments, check=True, cwd=None):
+    return run_python("-m", "jpq_pyserini.eval.reproduce", *arguments, check=check, cwd=cwd)
+
+
+def _experiment(path: Path, score) -> Path:
+    path.write_text(EXPERIMENT.replace("SCORE", str(score)))
+    return path
+
+
+def test_prepared_run_judged_and_resumed(tiny, tmp_path):
+    out = tmp_path / "out put"  # a blank, on purpose
+    given = ("--collection", tiny, "--encoder", tiny / "encoder", "--directory", out, "--threads", 1)
+    experiment = _experiment(tmp_path / "tiny.yaml", "null")
+
+    first = _reproduce(experiment, *given)
+    assert "[4/4] condition top-5 on all" in first.stderr
+    assert "6 measured" in first.stdout
+    runs = {name: out / f"run.tiny.{name}.all.txt" for name in ("opq", "top-2", "top-5")}
+    assert len(runs["top-5"].read_text().splitlines()) == 5 * 20
+    comparison = compare(runs, read_qrels(tiny / "qrels.txt"), ["RR@10", "R@5"], against="opq")
+    record = json.loads((out / "tiny.json").read_text())
+    scores = {condition["name"]: condition["scores"] for condition in record["conditions"]}
+    for name, means in comparison.means().items():
+        assert {measure: score["value"] for measure, score in scores[name].items()} == means
+    assert scores["top-2"]["RR@10"]["p_value"] == comparison.p_values()["top-2"]["RR@10"]
+    assert scores["top-2"]["RR@10"]["against"] == "opq"
+    assert [item["title"] for item in record["made"][:2]] == ["step opq8", "condition opq on all"]  # not opq16
+    assert record["versions"]["jpq_pyserini"]
+    assert record["variables"]["hits"] == "50"
+    assert not list((out / ".reproduce" / "partial").iterdir())
+
+    facts = read_facts(runs["opq"])
+    size = (out / "indexes" / "opq8" / "index").stat().st_size
+    assert (facts.documents, facts.title, facts.group) == (300, "OPQ, M=8", "OPQ")
+    assert facts.bytes_per_document == round(size / 300, 1)
+    assert facts.command.startswith("python -m pyserini.search.faiss --encoder jpq --index indexes/opq8")
+
+    # the same again: nothing is made; now something is expected, and is found
+    value = comparison.means()["opq"]["RR@10"]
+    written = {path: path.stat().st_mtime_ns for path in runs.values()}
+    _experiment(experiment, round(value, 4))
+    second = _reproduce(experiment, *given)
+    assert "[1/" not in second.stderr
+    assert {path: path.stat().st_mtime_ns for path in runs.values()} == written
+    assert "1 OK, 5 measured" in second.stdout
+    assert f"{value:.4f} [OK]" in second.stdout
+    assert "(before, " in second.stdout
+
+    # within twice the tolerance, then beyond it
+    _experiment(experiment, round(value, 4) - 0.015)
+    assert "1 OKish, 5 measured" in _reproduce(experiment, *given).stdout
+    _experiment(experiment, round(value, 4) - 0.05)
+    failed = _reproduce(experiment, *given, check=False)
+    assert failed.returncode == 1
+    assert f"[FAIL] expected {round(value, 4) - 0.05:.4f}" in failed.stdout
+    assert json.loads((out / "tiny.json").read_text())["marks"] == {"FAIL": 1, "measured": 5}
+    assert "[FAIL] expected" in (out / "tiny.md").read_text()
+
+    # one run taken away: only that is made; what another command has made is told
+    runs["top-2"].unlink()
+    third = _reproduce(experiment, *given, "--set", "hits=60", "--condition", "top-*", "--skip-eval")
+    assert "[1/1] condition top-2 on all" in third.stderr
+    assert "FAIL" not in third.stdout
+    told = _reproduce(experiment, *given, "--set", "hits=60", check=False).stdout
+    assert sum("by another command" in line for line in told.splitlines()) == 1
+
+
+def test_published_numbers_stand_beside_and_below(tmp_path, capsys):
+    (tmp_path / "qrels.txt").write_text("1 0 a 1\n2 0 b 1\n")
+    (tmp_path / "hits.txt").write_text("1 Q0 a 1 2 t\n1 Q0 x 2 1 t\n2 Q0 y 1 2 t\n2 Q0 b 2 1 t\n")
+    (tmp_path / "paper.yaml").write_text(
+        "title: published\npublished: jpq-cikm2021\nmeasures: [RR@10]\nvariables: {at: {}}\n"
+        "topics: [{topic_key: msmarco-v1-passage.dev, topics: x, eval_key: $at/qrels.txt}]\n"
+        "conditions: [{name: ours, system: JPQ, command: cp $at/hits.txt $output}]\n"
+    )
+    out = tmp_path / "out"
+    assert command.main([str(tmp_path / "paper.yaml"), "--set", f"at={tmp_path}", "--directory", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "ours 0.7500 (0.341)" in [re.sub(" +", " ", line) for line in lines]
+    assert "(Annoy) (0.150**)" in [re.sub(" +", " ", line) for line in lines]
+    assert "| ours | 0.7500 (0.341) |" in (out / "paper.md").read_text()
+    assert "`cp $at/hits.txt run.paper.ours.msmarco-v1-passage.dev.txt`" in (out / "paper.md").read_text()
+    record = json.loads((out / "paper.json").read_text())
+    score = record["conditions"][0]["scores"]["RR@10"]
+    assert score["published"] == {"text": "0.341", "source": "Zhan et al. (CIKM 2021), table 1"}
+    assert len(record["published"]) == 308
+
+
+SLOW = """\
+title: slow
+topics: [{topic_key: t, topics: x, eval_key: y}]
+steps:
+  - name: half
+    RESUMES
+    command:
+      - mkdir -p $output.kept $output.partly
+      - python -c "import time; open('STARTED', 'w').close(); time.sleep(DURATION)"
+      - mv $output.partly $output
+conditions: [{name: c, needs: half, command: cp half/none $output}]
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("resumes", [False, True])
+def test_a_stopped_command_leaves_no_output(tmp_path, resumes, number):
+    out, started = tmp_path / "out", tmp_path / "started"
+    text = SLOW.replace("RESUMES", f"resumes: {str(resumes).lower()}").replace("STARTED", str(started))
+    (tmp_path / "slow.yaml").write_text(text.replace("DURATION", "300"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jpq_pyserini.eval.reproduce", tmp_path / "slow.yaml", "--directory", out],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+    )
+    for _ in range(600):
+        if started.exists():
+            break
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, messages = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert messages.splitlines()[-1] == "stopped: during step half; the same command goes on from here"
+    assert not (out / "half").exists()
+    left = [path.name for path in (out / ".reproduce" / "partial").glob("*/*")]
+    assert sorted(left) == (["half.kept", "half.partly"] if resumes else [])
+    if resumes:  # it goes on from what it kept, and the step is done; the condition then fails in one line
+        (tmp_path / "slow.yaml").write_text(text.replace("DURATION", "0"))
+        again = _reproduce(tmp_path / "slow.yaml", "--directory", out, check=False)
+        assert (out / "half").is_dir()
+        assert again.returncode == 1
+        assert again.stderr.splitlines()[-1] == (
+            "error: condition c on t: the command ended with status 1 (its messages are above): "
+            "cp half/none " + str(out / ".reproduce/partial/run.slow.c.t.txt/run.slow.c.t.txt")
+        )
+
+
+def test_a_failed_command_leaves_no_output(tmp_path):
+    (tmp_path / "bad.yaml").write_text(
+        "title: bad\ntopics: [{topic_key: t}]\nconditions:\n"
+        "  - {name: c, command: [touch $output, 'python -c \"raise SystemExit(3)\"']}\n"
+        "  - {name: nothing, command: 'true $output'}\n  - {name: absent, command: no-such-program $output}\n"
+    )
+    lines = {
+        name: _reproduce("bad.yaml", "--condition", name, check=False, cwd=tmp_path).stderr.splitlines()[-1]
+        for name in ("c", "nothing", "absent")
+    }
+    assert "error: condition c on t: the command ended with status 3" in lines["c"]
+    assert "error: condition nothing on t: the command ended well but made no $output" in lines["nothing"]
+    assert lines["absent"] == "error: condition absent on t: cannot run no-such-program: No such file or directory"
+    assert not list((tmp_path / "runs" / "bad").glob("run*"))
+    assert not list((tmp_path / "runs" / "bad" / ".reproduce" / "partial").iterdir())
+
+
+def test_dry_run_shows_commands_and_makes_nothing(tmp_path):
+    experiment = _experiment(tmp_path / "tiny.yaml", 0.5)
+    shown = _reproduce(experiment, "--dry-run", cwd=tmp_path).stdout.splitlines()
+    assert shown[0] == f"cd {tmp_path}/runs/tiny"
+    assert (
+        "python -m jpq_pyserini.train --embeddings $collection/flat --encoder $encoder --epochs 0 --m 8 --nbits 4 "
+        "--output indexes/opq8"
+    ) in shown
+    assert sum(line.startswith("# ") for line in shown) == 4
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "name an experiment: --list shows"),
+        (("sqad",), "no experiment 'sqad': .*did you mean 'squad'"),
+        (("TINY",), "tiny needs $collection (folder with flat, topics.tsv and qrels.txt): give --collection …"),
+        (("TINY", "--collection", "x"), "tiny needs $encoder: give --encoder …"),
+        (("TINY", "--collection", "x", "--encoder", "y"), "/x/qrels.txt, which is missing: mend --collection …"),
+        (("TINY", "--set", "hit=3"), "tiny has no variable 'hit': there are .*did you mean 'hits'"),
+        (("TINY", "--set", "hits"), "--set hits: write NAME=VALUE"),
+        (("TINY", "--dry-run", "--condition", "jpq*"), "tiny: no condition 'jpq*': there are opq, top-2, top-5"),
+        (("TINY", "--dry-run", "--threads", "0"), "--threads 0: must be at least 1"),
+    ],
+)  # fmt: skip
+def test_bad_command_lines_end_in_one_line(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    experiment = _experiment(tmp_path / "tiny.yaml", 0.5)
+    with pytest.raises(JPQError) as caught:
+        command.main([str(experiment) if argument == "TINY" else argument for argument in arguments])
+    for part in message.split(".*"):
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_lists(capsys):
+    command.main(["--list"])
+    assert "msmarco-passage " in capsys.readouterr().out
+    command.main(["squad", "--list"])
+    shown = capsys.readouterr().out
+    assert "hybrid BM25 + JPQ  (test)" in shown
+    assert "--set alpha=…" in shown

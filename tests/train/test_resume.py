@@ -1,0 +1,88 @@
+"""Runs that are stopped, killed, resumed, or spread over two processes end with the same weights."""
+
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jpq_pyserini import JPQError
+from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
+from jpq_pyserini.storage import sha256_of
+
+from helpers.training import ENVIRONMENT, FAST, command, start, trained_by_one_and_by_two, wait_for_step
+
+
+def same(first: Path, second: Path) -> bool:
+    names = ("index", "docid", "codec.safetensors", "query_encoder/model.safetensors")
+    return all(sha256_of(first / name) == sha256_of(second / name) for name in names)
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_the_result_is_the_same(tiny, queries, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(tiny, queries, whole), env=ENVIRONMENT, check=True, capture_output=True)
+    checkpoints = tmp_path / "killed.checkpoint"
+    rng = random.Random(0)
+    for step in (1, 30, 60):
+        process = start(command(tiny, queries, killed, "--resume"))
+        wait_for_step(checkpoints, step, process)
+        time.sleep(rng.random() * 0.2)  # anywhere in a step, or in the writing of a checkpoint
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not killed.exists()
+    done = subprocess.run(
+        command(tiny, queries, killed, "--resume"), env=ENVIRONMENT, check=True, capture_output=True, text=True
+    )
+    assert "steps      96" in done.stdout
+    assert same(whole, killed)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["killed", "whole"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on_and_other_runs_keep_off(tiny, queries, tmp_path):
+    output, checkpoints = tmp_path / "jpq", tmp_path / "jpq.checkpoint"
+    process = start(command(tiny, queries, output))
+    wait_for_step(checkpoints, 2, process)
+    process.send_signal(signal.SIGINT)
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert printed.rstrip().endswith("go on with the same command and --resume")
+    assert not output.exists()
+    run_again = subprocess.run(command(tiny, queries, output), env=ENVIRONMENT, capture_output=True, text=True)
+    assert run_again.returncode == 1
+    assert run_again.stderr.strip().endswith(
+        f"error: {checkpoints} is what a stopped run left: add --resume to go on from it, or remove it"
+    )
+    for changed, value in (("batch_size", 7), ("loss", "hinge")):
+        with pytest.raises(JPQError, match=f"with {changed}=.*this run has {value!r}"):
+            resumed(tiny, queries, output, **{changed: value})
+    (queries / "train.txt").write_text((queries / "train.txt").read_text() + "0 0 d7 1\n")
+    with pytest.raises(JPQError, match="was made with qrels="):
+        resumed(tiny, queries, output)
+
+
+def resumed(tiny, queries, output, **settings):
+    from jpq_pyserini import TrainConfig, train_index
+
+    config = TrainConfig(**{**FAST, "epochs": 12, "eval_steps": 24, **settings})
+    judged = (queries / "train.tsv", queries / "train.txt", queries / "dev.tsv", queries / "dev.txt")
+    encoder = str(tiny / "encoder")
+    return train_index(tiny / "flat", encoder, output, *judged, config=config, resume=True, progress=False)
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_index_as_one(tiny, queries, tmp_path):
+    settings = {"dropout": False, "epochs": 2, "checkpoint_steps": 100}
+    one, two = trained_by_one_and_by_two(tiny, queries, tmp_path, settings)
+    assert np.array_equal(one.codes, two.codes)
+    assert np.allclose(one.codec.centroids, two.codec.centroids, atol=2e-5)
+    assert np.abs(one.codec.centroids - one.codec.assignment_centroids).max() > 1e-3  # they did move
+    # Weights without a gradient, such as biases of keys, follow rounding errors in AdamW; what they encode does not.
+    texts = [line.rstrip("\n").split("\t")[1] for line in (queries / "dev.tsv").open()]
+    ours, theirs = (embed_queries(load_text_encoder(str(index.query_encoder_path)), texts) for index in (one, two))
+    before = embed_queries(load_text_encoder(str(tiny / "encoder")), texts)
+    assert np.abs(ours - theirs).max() < 0.01 * np.abs(ours - before).max()
