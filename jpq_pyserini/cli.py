@@ -1,4 +1,30 @@
-"""What every command line of the package shares: how it ends and speaks, and flags made from a dataclass."""
+"""What every command line of the package shares: its parser, its common arguments, how it speaks and how it ends.
+
+A command is a module with a ``main`` that is run by :func:`run_main`::
+
+    def main(argv: Sequence[str] | None = None) -> None:
+        args = _parser().parse_args(argv)
+        ...
+        say(f"{args.output}: 8 queries")
+
+    def _parser() -> argparse.ArgumentParser:
+        parser = new_parser("jpq_pyserini.room.command", "One sentence that says what it does.", _EXAMPLE)
+        add_topics(parser)
+        add_qrels(parser, required=False, what="relevance judgements; adds RR@10")
+        add_output(parser, "run to write")
+        parser.add_argument("--depth", type=int, default=1000, metavar="N", help="documents per query that count")
+        return parser
+
+    if __name__ == "__main__":
+        run_main(main)
+
+* ``add_topics``, ``add_qrels`` and the like give an argument the same name and words in every command; ``what``
+  says what it is for in this one, ``flag`` names a second one of its kind (``--dev-topics``).
+* No help text types its default: :class:`HelpFormatter` appends "(default: 1000)". Only a default found while the
+  command runs is written out, as "(default: a GPU if there is one)".
+* Results go to stdout by :func:`say`, all else to stderr by :func:`note` and :func:`progress`; nothing calls ``print``.
+* Sub-commands (``python -m jpq_pyserini.index add``) come from ``parser.add_subparsers`` and :func:`add_command`.
+"""
 
 import argparse
 import dataclasses
@@ -31,19 +57,136 @@ def run_main(main) -> typing.NoReturn:
     sys.exit(status or 0)
 
 
+def say(text: object = "", end: str = "\n") -> None:
+    """Print a result on stdout, at once, also when a file or another command reads it."""
+    print(text, end=end, flush=True)
+
+
 def note(line: str) -> None:
-    """Tell on stderr what the user should know and need not mend."""
+    """Print on stderr something that the user should know but need not act on."""
     print(f"note: {line}", file=sys.stderr)
 
 
 def progress(line: str) -> None:
-    """Tell on stderr what is being done, or what has been done of it."""
+    """Print on stderr what is being done, or how much of it is done."""
     print(line, file=sys.stderr)
 
 
 def command_line(module: str, argv: Sequence[str] | None = None) -> str:
     """Return how ``python -m module`` was called, to be kept with its results; ``argv`` is what ``main`` was given."""
     return shlex.join(["python", "-m", module, *map(str, sys.argv[1:] if argv is None else argv)])
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the line breaks of examples, and appends "(default: X)" to the help of every option that has a default."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text, default = action.help or "", action.default
+        if isinstance(default, bool):  # a plain switch is off unless given, which goes without saying
+            shown = ("no", "yes")[default] if isinstance(action, argparse.BooleanOptionalAction) else ""
+        elif default is None or default is argparse.SUPPRESS:
+            shown = ""
+        else:
+            shown = " ".join(map(str, default)) if isinstance(default, list | tuple) else str(default)
+        if not shown or "default" in text or action.required:
+            return text
+        return f"{text} (default: {shown.replace('%', '%%')})".lstrip()
+
+
+def new_parser(module: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of the command ``python -m module``; ``epilog``, shown as it stands, holds examples."""
+    called = sys.argv[0] if sys.argv[0].startswith("jpq ") else f"python -m {module}"  # see __main__.py
+    return argparse.ArgumentParser(prog=called, description=description, epilog=epilog, formatter_class=HelpFormatter)
+
+
+def add_command(commands, name: str, summary: str, description: str | None = None, epilog: str | None = None):
+    """Add a sub-command to ``commands``, which ``parser.add_subparsers`` made, and return its parser.
+
+    ``summary`` is its line in the list of commands; the ``description`` in its own help is the same as a sentence.
+    """
+    description = description or f"{summary[:1].upper()}{summary[1:]}."
+    return commands.add_parser(
+        name, help=summary, description=description, epilog=epilog, formatter_class=HelpFormatter
+    )
+
+
+def add_topics(parser, what: str = "queries", flag: str = "--topics", required: bool = True) -> None:
+    """Add the argument that :func:`jpq_pyserini.data.topics.read_topics` reads."""
+    words = f"{what}: a topics file (.tsv with qid and text, .jsonl, .trec, ...) or a topics name that Pyserini knows"
+    parser.add_argument(flag, required=required, metavar="TOPICS", help=words)
+
+
+def add_qrels(parser, what: str = "relevance judgements", flag: str = "--qrels", required: bool = True) -> None:
+    """Add the argument that :func:`jpq_pyserini.data.topics.read_qrels` reads."""
+    words = f"{what}: a qrels file (.gz too) or a qrels name that Pyserini knows"
+    parser.add_argument(flag, required=required, metavar="QRELS", help=words)
+
+
+def add_run(parser, what: str = "run", flag: str = "--run", required: bool = True) -> None:
+    """Add the argument for one run file, which :func:`jpq_pyserini.data.runs.read_run` reads."""
+    parser.add_argument(flag, required=required, metavar="RUN", help=f"{what}: TREC or MS MARCO format, .gz too")
+
+
+def add_runs(
+    parser, what: str = "runs", flag: str = "--run", required: bool = True, metavar: str = "[NAME=]RUN"
+) -> None:
+    """Add the repeatable argument that :func:`jpq_pyserini.data.runs.named_paths` takes apart."""
+    words = f"{what}: TREC or MS MARCO format, .gz too; repeat for each run"
+    parser.add_argument(flag, required=required, action="append", default=[], metavar=metavar, help=words)
+
+
+def add_index(parser, what: str = "JPQ index directory", flag: str = "--index", required: bool = True) -> None:
+    """Add the argument for an index directory."""
+    parser.add_argument(flag, required=required, metavar="DIR", help=what)
+
+
+def add_embeddings(
+    parser, what: str = "embeddings of the collection", flag: str = "--embeddings", required: bool = True
+) -> None:
+    """Add the argument for the flat Faiss folder that ``pyserini.encode ... --to-faiss`` writes."""
+    parser.add_argument(flag, required=required, metavar="FLAT", help=f"{what}: flat Faiss folder (index, docid)")
+
+
+def add_corpus(parser, what: str = "documents", flag: str = "--corpus", required: bool = True) -> None:
+    """Add the argument for a JsonCollection."""
+    words = f"{what}: JsonCollection, a JSON-lines file or a folder of them (id, contents; .gz too)"
+    parser.add_argument(flag, required=required, metavar="PATH", help=words)
+
+
+def add_output(parser, what: str, metavar: str = "FILE", required: bool = True) -> None:
+    """Add ``--output``; ``what`` is the whole help, for instance "run to write"."""
+    parser.add_argument("--output", required=required, metavar=metavar, help=what)
+
+
+def add_new_directory(parser, what: str = "index directory", required: bool = True) -> None:
+    """Add ``--output`` for a directory that must not exist, as :func:`jpq_pyserini.storage.new_directory` wants it."""
+    add_output(parser, f"{what} to write; must not exist", "DIR", required)
+
+
+def add_threads(parser, default: int | None = 1) -> None:
+    """Add ``--threads``."""
+    parser.add_argument("--threads", type=int, default=default, metavar="N", help="CPU threads")
+
+
+def add_device(parser, default: str | None = None, what: str = "torch device, e.g. cpu or cuda:0") -> None:
+    """Add ``--device``; without a ``default`` the command takes a GPU if there is one."""
+    words = what if default else f"{what} (default: a GPU if there is one)"
+    parser.add_argument("--device", default=default, metavar="DEVICE", help=words)
+
+
+def add_batch_size(parser, default: int, what: str = "texts encoded at once") -> None:
+    """Add ``--batch-size``."""
+    parser.add_argument("--batch-size", type=int, default=default, metavar="N", help=what)
+
+
+def add_seed(parser, what: str = "random seed", default: int = 42) -> None:
+    """Add ``--seed``."""
+    parser.add_argument("--seed", type=int, default=default, metavar="N", help=what)
+
+
+def add_resume(parser, what: str = "continue from what a stopped command left, if there is anything") -> None:
+    """Add ``--resume``."""
+    parser.add_argument("--resume", action="store_true", help=what)
 
 
 def add_dataclass_arguments(parser: argparse.ArgumentParser, config: type) -> None:

@@ -1,10 +1,9 @@
 """Score several runs at once and show them in one table: ``python -m jpq_pyserini.eval.compare --help``."""
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 
-from jpq_pyserini.cli import note, run_main
+from jpq_pyserini.cli import add_qrels, add_runs, add_topics, new_parser, note, progress, run_main, say
 from jpq_pyserini.data.runs import named_paths, run_name
 from jpq_pyserini.data.topics import read_qrels, read_topics
 from jpq_pyserini.errors import JPQError
@@ -60,52 +59,44 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = {"qrels": args.qrels} | ({"topics": args.topics} if args.topics else {}) | {"files": runs}
     write_forms(comparison, files, **facts)
     if printed is not None:
-        sys.stdout.write(FORMS[printed][0](comparison, **facts))
+        say(FORMS[printed][0](comparison, **facts), end="")
     if written := [path for path in (*files, args.per_query) if path is not None]:
-        print(f"wrote {', '.join(written)}", file=sys.stderr)  # stdout may hold a table
+        progress(f"wrote {', '.join(written)}")  # stdout may hold a table
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m jpq_pyserini.eval.compare",
-        description="Score retrieval runs with trec_eval's measures and compare them in one table.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = new_parser(
+        "jpq_pyserini.eval.compare",
+        "Score retrieval runs with trec_eval's measures and compare them in one table.",
+        _EXAMPLE,
     )
+    add_qrels(parser)
+    add_runs(parser, "runs to compare (NAME: by default its facts' title, else its file's name)")
     add = parser.add_argument
-    add("--qrels", required=True, metavar="Q", help="qrels file, or a qrels name that Pyserini knows")
-    add(
-        "--run",
-        required=True,
-        action="append",
-        metavar="[NAME=]RUN",
-        help="TREC or MS MARCO run file, .gz too; repeat for each run (default name: its facts' title, or the file's)",
-    )
     add(
         "--measures",
         nargs="+",
         default=list(DEFAULT_MEASURES),
         metavar="M",
-        help='any measure of ir_measures, such as "AP(rel=2)" or Judged@10, trec_eval\'s names, and MSMARCO-MRR@10 '
-        f"(default: {' '.join(DEFAULT_MEASURES)})",
+        help='any measure of ir_measures, such as "AP(rel=2)" or Judged@10, trec_eval\'s names, and MSMARCO-MRR@10',
     )
     add("--against", metavar="NAME", help="test the other runs against this one: two-tailed paired t-test")
     add(
         "--correction",
         choices=CORRECTIONS,
         default="none",
-        help="of the p values, over all runs and measures of the table (default: none, as in the paper)",
+        help="correct the p-values for multiple testing, over all runs and measures of the table",
     )
     add(
         "--gains",
         action="append",
         default=[],
         metavar="NAME[:K]",
-        help="list the K queries that run NAME wins and loses most against that of --against, by the first measure "
-        f"(default K: {_GAINS}); repeat for more runs",
+        help="list the K queries on which run NAME gains and loses most over the run of --against, by the first "
+        f"measure (default K: {_GAINS}); repeat for more runs",
     )
-    add("--topics", metavar="T", help="queries, for their texts: a file, or a topics name that Pyserini knows")
-    add("--format", choices=tuple(FORMS), help="default: by the ending of --output, else text")
+    add_topics(parser, "queries, to show their texts", required=False)
+    add("--format", choices=tuple(FORMS), help="form of the table (default: by the ending of --output, else text)")
     add(
         "--output",
         action="append",

@@ -1,10 +1,9 @@
 """Make one run of several: ``python -m jpq_pyserini.eval.fusion --help``."""
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 
-from jpq_pyserini.cli import run_main
+from jpq_pyserini.cli import add_output, add_qrels, add_runs, new_parser, run_main, say
 from jpq_pyserini.data.run_writing import write_run
 from jpq_pyserini.data.runs import named_paths, read_run
 from jpq_pyserini.data.topics import read_qrels
@@ -38,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if tune_paths:
         dev = [read_run(tune_paths[name], name) for name in paths]
         tuning = tune(dev, read_qrels(args.tune_qrels), fusion, measure=args.tune_measure, step=args.tune_step)
-        sys.stdout.writelines(curve_lines(list(paths), tuning))
+        say("".join(curve_lines(list(paths), tuning)), end="")
         weights = tuning.best
     runs = [read_run(path, name) for name, path in paths.items()]
     if not tune_paths:
@@ -48,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     lines = write_run(args.output, queries, args.tag)
     chosen = ", ".join(f"{name} {weight:.4g}" for name, weight in zip(paths, weights, strict=True))
     how = args.method if args.method == "rrf" else f"{args.method}, {args.normalise}"
-    print(f"{how}; weights {chosen}: {len(fused):,} queries, {lines:,} lines in {args.output}")
+    say(f"{how}; weights {chosen}: {len(fused):,} queries, {lines:,} lines in {args.output}")
 
 
 def curve_lines(names: Sequence[str], tuning: Tuning) -> list[str]:
@@ -98,45 +97,36 @@ def _weights(args, runs) -> tuple[float, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m jpq_pyserini.eval.fusion",
-        description="Fuse the runs of several systems into one.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("jpq_pyserini.eval.fusion", "Fuse the runs of several systems into one.", _EXAMPLE)
+    add_runs(parser, "runs to fuse, two or more")
     add = parser.add_argument
-    add("--run", required=True, action="append", metavar="[NAME=]RUN", help="TREC or MS MARCO run, .gz too; repeat it")
-    add("--method", choices=METHODS, default="rrf", help="reciprocal ranks, or weighted scores (default: rrf)")
+    add("--method", choices=METHODS, default="rrf", help="reciprocal rank fusion, or a weighted sum of scores")
     add(
         "--normalise",
         "--normalize",
         choices=NORMALISATIONS,
         default="min-max",
-        help="scores of each query before interpolation (default: min-max)",
+        help="how interpolation normalises the scores of each query before the weighted sum",
     )
     add(
         "--weights",
         nargs="+",
         metavar="W",
-        help="one a run, in their order (default: equal); balanced: so that unnormalised scores spread equally",
+        help="one per run, in their order (default: equal); the word balanced: weights that give unnormalised scores "
+        "equal spread",
     )
-    add("--rrf-k", "--rrf.k", type=float, default=60, metavar="K", help="constant of rrf (default: 60)")
-    add("--depth", type=int, default=1000, metavar="N", help="hits of each run that count (default: 1000)")
-    add("--hits", type=int, default=1000, metavar="N", help="documents a query to write (default: 1000)")
-    add("--tag", "--runtag", default="fusion", metavar="TAG", help="last column of the run (default: fusion)")
-    add("--output", required=True, metavar="RUN", help="run to write, best first; gzipped if named .gz")
-    tuning = parser.add_argument_group("weights tuned on dev queries: all multiples of a step that sum to 1 are tried")
-    add = tuning.add_argument
-    add(
-        "--tune-run",
-        action="append",
-        default=[],
-        metavar="NAME=RUN",
-        help="a system's run on the dev queries; repeat it",
+    add("--rrf-k", "--rrf.k", type=float, default=60, metavar="K", help="constant k of reciprocal rank fusion")
+    add("--depth", type=int, default=1000, metavar="N", help="hits of each run that count, per query")
+    add("--hits", type=int, default=1000, metavar="N", help="hits to write per query")
+    add("--tag", "--runtag", default="fusion", metavar="TAG", help="run tag, the last column of the run")
+    add_output(parser, "run to write, best hit first; gzipped if named .gz", "RUN")
+    tuning = parser.add_argument_group(
+        "weights tuned on development queries", "all multiples of a step that sum to 1 are tried"
     )
-    add("--tune-qrels", metavar="Q", help="qrels of the dev queries")
-    add("--tune-measure", default="RR@10", metavar="M", help="what is to be large (default: RR@10)")
-    add("--tune-step", type=float, default=0.05, metavar="X", help="step of the weights (default: 0.05)")
+    add_runs(tuning, "each system's run on the dev queries", "--tune-run", required=False, metavar="NAME=RUN")
+    add_qrels(tuning, "relevance judgements of the dev queries", "--tune-qrels", required=False)
+    tuning.add_argument("--tune-measure", default="RR@10", metavar="M", help="measure to maximise")
+    tuning.add_argument("--tune-step", type=float, default=0.05, metavar="X", help="step between weights")
     return parser
 
 
