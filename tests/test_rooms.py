@@ -16,6 +16,7 @@ ORDER = (
     ("eval",),
     ("bench",),
     ("quickstart", "doctor"),
+    ("__main__",),
 )
 PACKAGE = Path(jpq_pyserini.__file__).parent
 
