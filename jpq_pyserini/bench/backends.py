@@ -1,10 +1,12 @@
 """What a query encoder's backends cost and lose: ``python -m jpq_pyserini.bench.backends --help``."""
 
 import argparse
+import itertools
 import json
 import os
-import time
 from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from jpq_pyserini.index import layouts, library_versions, query_encoder_path
 from jpq_pyserini.index.exact import ExactIndex
 from jpq_pyserini.names import DOCID, INDEX
 from jpq_pyserini.storage import new_file
-from jpq_pyserini.timing import summary
+from jpq_pyserini.timing import measure_in_turns, summary
 
 _MEASURES = ("RR@10", "R@100")
 _BATCH = 64
@@ -75,16 +77,9 @@ def measure(models: dict, index: ExactIndex, docids: Sequence[str], topics: dict
         the mean cosine with the first backend's vectors.
     """
     queries = list(topics.values())
-    seconds = {backend: ([], []) for backend in models}
-    for number in range(rounds + 1):
-        for backend, model in models.items():
-            ones = [queries[(16 * number + i) % len(queries)] for i in range(16)]
-            batch = [queries[(_BATCH * number + i) % len(queries)] for i in range(_BATCH)]
-            taken = [_seconds(model, [query]) for query in ones]
-            taken_batch = _seconds(model, batch) / _BATCH
-            if number:  # the first round warms up
-                seconds[backend][0].extend(taken)
-                seconds[backend][1].append(taken_batch)
+    encode = {backend: partial(embed_queries, model) for backend, model in models.items()}
+    ones = measure_in_turns(encode, _batches(queries, 1, 16 * (rounds + 1)), warm_up=16)
+    batches = measure_in_turns(encode, _batches(queries, _BATCH, rounds + 1), warm_up=1)
     results, first = {}, None
     for backend, model in models.items():
         vectors = embed_queries(model, queries)
@@ -97,8 +92,8 @@ def measure(models: dict, index: ExactIndex, docids: Sequence[str], topics: dict
         }
         values = evaluate(run, {qid: qrels[qid] for qid in topics}, _MEASURES)
         results[backend] = {
-            "one by one": summary(seconds[backend][0]),
-            "batches": summary(seconds[backend][1]),
+            "one by one": asdict(summary(ones[backend])),
+            "batches": asdict(summary(np.array(batches[backend]) / _BATCH)),
             **{measure: round(mean(values[measure]), 4) for measure in _MEASURES},
             "cosine": float(((vectors * first).sum(1) / norms).mean()),
         }
@@ -125,10 +120,10 @@ def _runtimes() -> dict[str, str]:
     return {name: installed[name] for name in ("onnxruntime", "openvino") if name in installed}
 
 
-def _seconds(model, queries: list[str]) -> float:
-    started = time.perf_counter()
-    embed_queries(model, queries)
-    return time.perf_counter() - started
+def _batches(queries: list[str], size: int, count: int) -> list[list[str]]:
+    """Return ``count`` batches of the next ``size`` queries, from the first one again after the last."""
+    endless = itertools.cycle(queries)
+    return [list(itertools.islice(endless, size)) for _ in range(count)]
 
 
 def _parser() -> argparse.ArgumentParser:

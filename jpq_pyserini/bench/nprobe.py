@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +14,7 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import layouts, library_versions
 from jpq_pyserini.index.exact import ExactIndex
 from jpq_pyserini.storage import new_file
+from jpq_pyserini.timing import measure_in_turns, summary
 
 _HITS = 100
 _TIMED = 100
@@ -126,19 +126,10 @@ def _visited(inverted, queries: np.ndarray, nprobe: int) -> float:
 
 
 def _milliseconds(first: ExactIndex, second: ExactIndex, queries: np.ndarray) -> tuple[float, float]:
-    import faiss
-
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    taken = ([], [])
-    for number in range(_TIMED + 5):
-        query = queries[number % len(queries)][None]
-        for index, seconds in zip((first, second), taken, strict=True):
-            started = time.perf_counter()
-            index.search(query, _HITS)
-            seconds.append(time.perf_counter() - started)
-    faiss.omp_set_num_threads(before)
-    return tuple(1e3 * float(np.median(seconds[5:])) for seconds in taken)
+    search = {0: lambda query: first.search(query, _HITS), 1: lambda query: second.search(query, _HITS)}
+    asked = [queries[number % len(queries)][None] for number in range(_TIMED + 5)]
+    seconds = measure_in_turns(search, asked, warm_up=5, threads=1)
+    return summary(seconds[0]).median_ms, summary(seconds[1]).median_ms
 
 
 def _parser() -> argparse.ArgumentParser:

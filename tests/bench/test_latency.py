@@ -20,17 +20,9 @@ from jpq_pyserini.data.topics import read_qrels
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
 from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.facts import read_facts
-from jpq_pyserini.timing import summary
 
 from helpers.processes import run_python
 from helpers.tiny import tiny_corpus
-
-
-def test_summary():
-    found = summary([0.001] * 19 + [0.1])
-    assert found["median_ms"] == pytest.approx(1.0)
-    assert 1.0 < found["p95_ms"] < 100
-    assert found["qps"] == pytest.approx(1000)
 
 
 @pytest.mark.slow

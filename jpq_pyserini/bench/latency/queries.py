@@ -2,16 +2,16 @@
 
 import hashlib
 import os
-import statistics
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
 from jpq_pyserini.storage import new_file, sha256_of
+from jpq_pyserini.timing import measure, summary
 
 _TIMED = 20
 
@@ -66,16 +66,5 @@ def _key(encoder: str, texts: list[str]) -> str:
 
 
 def _milliseconds(model, texts: list[str]) -> float:
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        taken = []
-        for number in range(_TIMED + 2):
-            started = time.perf_counter()
-            embed_queries(model, [texts[number % len(texts)]])
-            taken.append(time.perf_counter() - started)
-    finally:
-        torch.set_num_threads(threads)
-    return 1e3 * statistics.median(taken[2:])
+    asked = [[texts[number % len(texts)]] for number in range(_TIMED + 2)]
+    return summary(measure(partial(embed_queries, model), asked, warm_up=2, threads=1)).median_ms

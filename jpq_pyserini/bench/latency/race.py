@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +112,7 @@ def race(
         for worker in workers.values():
             worker.close()
     for point in points:
-        point["times"] = {name: summary(seconds) for name, seconds in point["times"].items()}
+        point["times"] = {name: asdict(summary(seconds)) for name, seconds in point["times"].items()}
     return {"points": points, "left_out": left_out}
 
 

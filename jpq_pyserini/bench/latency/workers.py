@@ -5,7 +5,6 @@ import ctypes
 import gc
 import multiprocessing
 import os
-import time
 import traceback
 from collections.abc import Sequence
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from jpq_pyserini.bench.systems import SYSTEMS, Data
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.timing import measure, timed
 
 
 class Worker:
@@ -72,13 +72,14 @@ class _Failure:
 
 class _Server:
     def __init__(self, system: str, data: Data, queries: np.ndarray | Sequence[str]):
-        started = time.perf_counter()
         self._queries = queries if isinstance(queries, np.ndarray) else np.array(queries, dtype=object)
         self._next = 0
-        self._system = SYSTEMS[system].build(data)
+        self._system, seconds = timed(SYSTEMS[system].build, data)
         self._system.threads(1)
-        seconds = time.perf_counter() - started + self._system.earlier_seconds
-        self.facts = {"bytes": self._system.bytes, "build_seconds": round(seconds, 1)}
+        self.facts = {
+            "bytes": self._system.bytes,
+            "build_seconds": round(seconds + self._system.earlier_seconds, 1),
+        }
 
     def set(self, setting) -> None:
         self._system.set(setting)
@@ -86,14 +87,10 @@ class _Server:
     def time(self, batch: int, threads: int, k: int, repeat: int) -> list[float]:
         """Search ``repeat`` batches of the next queries; returns seconds a query, one number a batch."""
         self._system.threads(threads)
-        seconds = []
-        for _ in range(repeat):
-            queries = self._queries[np.arange(self._next, self._next + batch) % len(self._queries)]
-            self._next += batch
-            started = time.perf_counter()
-            self._system.search(queries, k)
-            seconds.append((time.perf_counter() - started) / batch)
-        return seconds
+        places = np.arange(self._next, self._next + repeat * batch) % len(self._queries)
+        self._next += repeat * batch
+        batches = [self._queries[part] for part in places.reshape(repeat, batch)]
+        return [seconds / batch for seconds in measure(lambda queries: self._system.search(queries, k), batches)]
 
     def hits(self, k: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
         """Return what is found for all queries: scores (Q, k) float32 and rows (Q, k) int64."""

@@ -1,7 +1,6 @@
 """What the systems of Faiss share."""
 
 import contextlib
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from jpq_pyserini.bench.systems._base import Data, Searcher
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.timing import timed
 
 _ROWS = 1 << 16
 _TRAINING_ROWS = 1 << 17  # Faiss draws 256 a centroid of them
@@ -92,13 +92,11 @@ def opq(data: Data) -> tuple[faiss.OPQMatrix, float]:
         rotation.is_trained = True
         rotation.set_is_orthonormal()
         return rotation, seconds
-    started = time.perf_counter()
     quantizer = faiss.ProductQuantizer(data.dimension, data.bytes, 8)
     quantizer.cp.min_points_per_centroid = 1  # or it prints a warning a sub-vector and iteration
     rotation.pq = quantizer
-    rotation.train(data.sample(_TRAINING_ROWS))
+    _, seconds = timed(lambda: rotation.train(data.sample(_TRAINING_ROWS)))
     rotation.pq = None
-    seconds = time.perf_counter() - started
     np.savez(path, rotation=faiss.vector_to_array(rotation.A), seconds=seconds)
     return rotation, 0.0
 

@@ -17,7 +17,7 @@ from jpq_pyserini.eval.rerank.journal import ScoreJournal, fingerprint
 from jpq_pyserini.eval.rerank.ranking import reranked, score_queries
 from jpq_pyserini.eval.rerank.texts import corpus_texts, lucene_texts
 from jpq_pyserini.index import library_versions
-from jpq_pyserini.timing import summary
+from jpq_pyserini.timing import Timing, summary
 
 _TAG = "rerank"
 _EXAMPLE = """\
@@ -61,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     _write_facts(args, run, qids, latency, argv)
     journal.discard()
     print(
-        f"re-ranked the top {args.depth} of {len(qids):,} queries: median {latency['median_ms']:.1f} ms a query, 95th "
-        f"percentile {latency['p95_ms']:.1f} ms (re-ranking alone; {args.device}, {args.threads} "
+        f"re-ranked the top {args.depth} of {len(qids):,} queries: median {latency.median_ms:.1f} ms a query, 95th "
+        f"percentile {latency.p95_ms:.1f} ms (re-ranking alone; {args.device}, {args.threads} "
         f"thread{'s' * (args.threads > 1)})\nwrote {args.output} and {facts_path(args.output)}"
     )
 
@@ -97,14 +97,14 @@ def _settings(args) -> dict[str, object]:
     return same | {name: fingerprint(file) for name, file in files.items()}
 
 
-def _write_facts(args, run: Run, qids: list[str], latency: dict[str, float], argv: Sequence[str] | None) -> None:
+def _write_facts(args, run: Run, qids: list[str], latency: Timing, argv: Sequence[str] | None) -> None:
     first = read_facts(args.run)
     facts = Facts(
         title=f"{first.title or run.name} + {model_name(args.model)}, top {args.depth}",
         group=first.group,
         documents=first.documents,
         bytes_per_document=first.bytes_per_document,
-        ms_per_query=round(latency["median_ms"], 3),
+        ms_per_query=round(latency.median_ms, 3),
         threads=args.threads,
         hits=max(len(run[qid]) for qid in qids),
         command=command_line("jpq_pyserini.eval.rerank", argv),

@@ -1,12 +1,12 @@
 """New scores for the top of each query, and the ranking that they make with the rest."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from jpq_pyserini.eval.measures import trec_order
 from jpq_pyserini.eval.rerank.journal import Scored
+from jpq_pyserini.timing import timed
 
 
 def reranked(docids: Sequence[str], scores: Mapping[str, float]) -> dict[str, float]:
@@ -45,7 +45,5 @@ def score_queries(
         texts = [text_of(docid) for docid in docids]
         if number == 0:
             score(topics[qid], texts)
-        started = time.perf_counter()
-        scores = score(topics[qid], texts)
-        seconds = time.perf_counter() - started
+        scores, seconds = timed(score, topics[qid], texts)
         yield qid, Scored(dict(zip(docids, scores.tolist(), strict=True)), seconds)
