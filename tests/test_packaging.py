@@ -69,9 +69,9 @@ def test_wheel_holds_the_hook_and_the_package_only(wheel):
     assert "jpq_pyserini.pth,sha256=" in record
     assert "jpq_pyserini/eval/__init__.py" in names
     assert {"jpq_pyserini/eval/report/page.css", "jpq_pyserini/eval/report/page.js"} <= set(names)
-    assert {f"jpq_pyserini/prebuilt/{path.name}" for path in (REPOSITORY / "prebuilt").glob("*.*")} <= set(names)
-    experiments = (path.relative_to(REPOSITORY) for path in (REPOSITORY / "eval" / "experiments").rglob("*.yaml"))
-    assert {f"jpq_pyserini/{path}" for path in experiments} <= set(names)
+    data = [*(REPOSITORY / "prebuilt").glob("*.*"), *(REPOSITORY / "eval").rglob("*.*")]
+    assert {f"jpq_pyserini/_data/{path.relative_to(REPOSITORY)}" for path in data if path.is_file()} <= set(names)
+    assert "jpq_pyserini/py.typed" in names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"jpq_pyserini", "jpq_pyserini.pth"}
     assert "License-Expression: Apache-2.0" in metadata
     assert "Provides-Extra: quickstart" in metadata
@@ -105,3 +105,17 @@ def test_install_puts_the_hook_in_place_and_uninstall_removes_it(kind, source, w
     run(*pip, "uninstall", "--yes", "jpq_pyserini")
     assert not hook.exists()
     assert list((tmp_path / "venv").rglob("*jpq_pyserini*")) == []
+
+
+@pytest.mark.parametrize("kind", ["wheel", "checkout"])
+def test_data_is_found(kind, wheel, tmp_path):
+    """Experiments and the catalogue are found in what a wheel installs and in a checkout."""
+    folder = REPOSITORY
+    if kind == "wheel":
+        folder = tmp_path
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
+    where = "from jpq_pyserini.resources import data_folder as f; print(f('eval') / 'experiments' / 'squad.yaml')"
+    found = Path(run(sys.executable, "-c", f"import sys; sys.path.insert(0, '.'); {where}", cwd=folder).stdout.strip())
+    assert found.is_file()
+    assert found.is_relative_to(folder)
