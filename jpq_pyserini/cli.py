@@ -29,10 +29,11 @@ A command is a module with a ``main`` that is run by :func:`run_main`::
 import argparse
 import dataclasses
 import errno
+import math
 import shlex
 import sys
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jpq_pyserini.errors import JPQError
 
@@ -110,6 +111,32 @@ def add_command(commands, name: str, summary: str, description: str | None = Non
     )
 
 
+def bounded(kind: type, least: float, most: float = math.inf) -> Callable[[str], typing.Any]:
+    """Return a ``type=`` for arguments that are numbers from ``least`` to ``most``.
+
+    Of any other value argparse says in one line which argument it was given to and what is allowed, and exits with 2.
+    """
+    name = {int: "a whole number", float: "a number"}[kind]
+    allowed = f"{name} of at least {least}" if math.isinf(most) else f"{name} from {least} to {most}"
+
+    def parse(text: str):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:  # NaN is nowhere
+            raise argparse.ArgumentTypeError(f"{text} is not {allowed}")
+        return value
+
+    return parse
+
+
+_INT32 = (1 << 31) - 1  # what the libraries underneath take for a count or a seed
+positive_int = bounded(int, 1, _INT32)
+natural_int = bounded(int, 0, _INT32)
+fraction = bounded(float, 0, 1)
+
+
 def add_topics(parser, what: str = "queries", flag: str = "--topics", required: bool = True) -> None:
     """Add the argument that :func:`jpq_pyserini.data.topics.read_topics` reads."""
     words = f"{what}: a topics file (.tsv with qid and text, .jsonl, .trec, ...) or a topics name that Pyserini knows"
@@ -165,7 +192,7 @@ def add_new_directory(parser, what: str = "index directory", required: bool = Tr
 
 def add_threads(parser, default: int | None = 1) -> None:
     """Add ``--threads``."""
-    parser.add_argument("--threads", type=int, default=default, metavar="N", help="CPU threads")
+    parser.add_argument("--threads", type=positive_int, default=default, metavar="N", help="CPU threads")
 
 
 def add_device(parser, default: str | None = None, what: str = "torch device, e.g. cpu or cuda:0") -> None:
@@ -176,12 +203,12 @@ def add_device(parser, default: str | None = None, what: str = "torch device, e.
 
 def add_batch_size(parser, default: int, what: str = "texts encoded at once") -> None:
     """Add ``--batch-size``."""
-    parser.add_argument("--batch-size", type=int, default=default, metavar="N", help=what)
+    parser.add_argument("--batch-size", type=positive_int, default=default, metavar="N", help=what)
 
 
 def add_seed(parser, what: str = "random seed", default: int = 42) -> None:
     """Add ``--seed``."""
-    parser.add_argument("--seed", type=int, default=default, metavar="N", help=what)
+    parser.add_argument("--seed", type=natural_int, default=default, metavar="N", help=what)
 
 
 def add_resume(parser, what: str = "continue from what a stopped command left, if there is anything") -> None:
@@ -192,8 +219,8 @@ def add_resume(parser, what: str = "continue from what a stopped command left, i
 def add_dataclass_arguments(parser: argparse.ArgumentParser, config: type) -> None:
     """Add one ``--flag`` for each field of the dataclass ``config``.
 
-    A field's default, ``metadata`` (``help``, ``choices``, ``alias``) say all there is to say, so that each
-    default lives once. ``bool`` fields become ``--flag / --no-flag``, ``X | None`` fields optional values of type X.
+    A field's default and ``metadata`` (``help``, ``choices``, ``alias``, ``type``) say all there is to say, so that
+    each default lives once. ``bool`` fields become ``--flag / --no-flag``, ``X | None`` fields optional values.
     """
     hints = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
@@ -203,7 +230,7 @@ def add_dataclass_arguments(parser: argparse.ArgumentParser, config: type) -> No
         if kinds[0] is bool:
             options["action"] = argparse.BooleanOptionalAction
         else:
-            options["type"] = kinds[0]
+            options["type"] = field.metadata.get("type", kinds[0])
             choices = field.metadata.get("choices")  # the dataclass refuses others: check_choices
             options["metavar"] = (
                 f"{{{','.join(map(str, choices))}}}"
