@@ -1,15 +1,34 @@
 """Text files line by line, so that what is wrong with one is told with its line."""
 
+import contextlib
 import gzip
+import io
 import os
 import re
 import zlib
 from collections.abc import Iterator
+from typing import BinaryIO, cast
 
 from jpq_pyserini.errors import JPQError
 
+_OTHER_BLANK = re.compile("[\x1c-\x1f]")  # of ASCII, that str.split cuts at
 _COLUMN = re.compile(r"[^ \t\v\f]+")
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")  # what errors="surrogateescape" makes of bytes that are not UTF-8
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """Yield the file's bytes, gunzipped if it is named .gz.
+
+    Raises:
+        JPQError: a damaged .gz.
+    """
+    path = os.fspath(path)
+    try:
+        with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
+            yield cast(BinaryIO, file)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise JPQError(f"{path}: damaged gzip file ({error}): fetch or write it again") from None
 
 
 def text_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
@@ -18,18 +37,13 @@ def text_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
     Raises:
         JPQError: bytes that are not UTF-8, a byte order mark, a damaged .gz.
     """
-    path = str(path)
-    try:
-        opener = gzip.open if path.endswith(".gz") else open
-        with opener(path, "rt", encoding="utf-8", errors="surrogateescape") as file:
-            for number, line in enumerate(file, 1):
-                if number == 1 and line.startswith("\ufeff"):
-                    raise JPQError(f"{path}:1: starts with a byte order mark: save the file as UTF-8 without one")
-                if not line.isascii() and _ESCAPED_BYTE.search(line):
-                    raise JPQError(f"{path}:{number}: not UTF-8 in {quoted(line)}: convert the file to UTF-8")
-                yield number, line.rstrip("\n")
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise JPQError(f"{path}: damaged gzip file ({error}): fetch or write it again") from None
+    with opened(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape") as file:
+        for number, line in enumerate(file, 1):
+            if number == 1 and line.startswith("\ufeff"):
+                raise JPQError(f"{path}:1: starts with a byte order mark: save the file as UTF-8 without one")
+            if not line.isascii() and _ESCAPED_BYTE.search(line):
+                raise JPQError(f"{path}:{number}: not UTF-8 in {quoted(line)}: convert the file to UTF-8")
+            yield number, line.rstrip("\n")
 
 
 def is_comment(line: str) -> bool:
@@ -39,7 +53,7 @@ def is_comment(line: str) -> bool:
 
 def columns_of(line: str) -> list[str]:
     """Split at ASCII blanks only, as trec_eval does; ``str.split`` would cut ids at a no-break space."""
-    return _COLUMN.findall(line)
+    return line.split() if line.isascii() and not _OTHER_BLANK.search(line) else _COLUMN.findall(line)
 
 
 def quoted(line: str) -> str:

@@ -1,37 +1,24 @@
 """Negatives out of a run file, read line by line: what is kept is an int32 row a negative, no docids."""
 
 import functools
-import math
 import os
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby, islice
-from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from jpq_pyserini.data.lines import columns_of, is_comment, text_lines
+from jpq_pyserini.data.runs import Row, rows
 from jpq_pyserini.data.topics import TrainingQuery
 from jpq_pyserini.errors import JPQError
 
-_TREC, _MSMARCO = 6, 3  # columns
-_FORMS = "a run has lines 'qid Q0 docid rank score tag' (TREC) or 'qid docid rank' (MS MARCO)"
 _DOCIDS_KEPT = 1 << 20  # whose rows need no second look-up
-
-
-class _Hit(NamedTuple):
-    """A line of a run, by its number: the higher ``worth``, the better."""
-
-    qid: str
-    docid: str
-    worth: float
-    line: int
 
 
 def best_irrelevant(
     path: str | os.PathLike,
     training: Sequence[TrainingQuery],
-    rows: Mapping[str, int],
+    row_of: Mapping[str, int],
     count: int,
     progress: bool = True,
 ) -> np.ndarray:
@@ -42,7 +29,7 @@ def best_irrelevant(
     Args:
         path: the run of the training topics, .gz too; the lines of a query are together, other queries are left out.
         training: the queries, with their relevant documents.
-        rows: docid → row.
+        row_of: docid → row.
         count: n̂, documents wanted for each query.
         progress: show a bar.
 
@@ -57,15 +44,16 @@ def best_irrelevant(
         raise JPQError(f"--negatives-run {path}: no such file")
     positions = {query.qid: position for position, query in enumerate(training)}
     table = np.full((len(training), count), -1, np.int32)
-    row_of = functools.lru_cache(_DOCIDS_KEPT)(rows.get)
+    index_row = functools.lru_cache(_DOCIDS_KEPT)(row_of.get)
     done, missing, first_missing = np.zeros(len(training), bool), 0, None
+    hits_of_queries = groupby((row for row in rows(path) if row.qid in positions), lambda row: row.qid)
     with tqdm(total=len(training), desc="run", unit="query", disable=not progress, leave=False) as bar:
-        for qid, lines in groupby(_hits(path, positions), lambda hit: hit.qid):
+        for qid, lines in hits_of_queries:
             position, hits = positions[qid], list(lines)
             _check_once(hits, path, done[position])
             done[position] = True
-            hits.sort(key=lambda hit: -hit.worth)
-            ranked = [row_of(hit.docid) for hit in hits]
+            hits.sort(key=lambda hit: -hit.score)
+            ranked = [index_row(hit.docid) for hit in hits]
             if None in ranked:
                 missing += ranked.count(None)
                 first_missing = first_missing or hits[ranked.index(None)]
@@ -77,7 +65,8 @@ def best_irrelevant(
     if missing:
         raise JPQError(
             f"{path}:{first_missing.line}: document {first_missing.docid!r} is not in the collection ({missing:,} such "
-            f"hits, {len(rows):,} documents, the first one {next(iter(rows), None)!r}): give a run on this collection"
+            f"hits, {len(row_of):,} documents, the first one {next(iter(row_of), None)!r}): "
+            "give a run on this collection"
         )
     if not done.any():
         raise JPQError(
@@ -87,47 +76,7 @@ def best_irrelevant(
     return table
 
 
-def _hits(path: str | os.PathLike, wanted: Container[str]) -> Iterator[_Hit]:
-    """Yield the lines of ``wanted`` queries."""
-    columns = None
-    for number, line in text_lines(path):
-        if is_comment(line):
-            continue
-        cells = columns_of(line)
-        if columns is None and len(cells) in (_TREC, _MSMARCO):
-            columns = len(cells)
-        if len(cells) != columns:
-            if not cells:
-                continue
-            as_before = f", not {columns} as before" if columns else ""
-            raise JPQError(f"{path}:{number}: {len(cells)} columns in {line[:60]!r}{as_before}: {_FORMS}")
-        if cells[0] not in wanted:
-            continue
-        if columns == _TREC:
-            yield _Hit(cells[0], cells[2], _score(cells[4], path, number), number)
-        else:
-            yield _Hit(cells[0], cells[1], -_rank(cells[2], path, number), number)
-    if columns is None:
-        raise JPQError(f"{path} is empty: {_FORMS}")
-
-
-def _score(text: str, path: str | os.PathLike, number: int) -> float:
-    try:
-        score = float(text)
-    except ValueError:
-        score = math.nan
-    if not math.isfinite(score):
-        raise JPQError(f"{path}:{number}: score {text!r} is no finite number: {_FORMS}")
-    return score
-
-
-def _rank(text: str, path: str | os.PathLike, number: int) -> int:
-    if not (text.isdecimal() and int(text) > 0):
-        raise JPQError(f"{path}:{number}: rank {text!r} is no positive integer: {_FORMS}")
-    return int(text)
-
-
-def _check_once(hits: Sequence[_Hit], path: str | os.PathLike, seen: bool) -> None:
+def _check_once(hits: Sequence[Row], path: str | os.PathLike, seen: bool) -> None:
     """Refuse a query that came before, and a document that comes twice for a query."""
     if seen:
         raise JPQError(

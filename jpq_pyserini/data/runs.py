@@ -1,21 +1,116 @@
-"""Run files in memory: TREC (``qid Q0 docid rank score tag``) and MS MARCO (``qid docid rank``), .gz too."""
+"""Run files, one reader and one writer: TREC (``qid Q0 docid rank score tag``), MS MARCO (``qid docid rank``), .gz too.
 
+:func:`rows` streams a run line by line, :func:`read_run` holds it in memory, :func:`write_run` writes one.
+"""
+
+import contextlib
 import gzip
 import math
 import os
-import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 
-from jpq_pyserini.data.lines import columns_of, is_comment, text_lines
+from jpq_pyserini.data.lines import columns_of, quoted, text_lines
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.storage import new_file
 
-_TREC = ("qid", "q0", "docid", "rank", "score", "tag")
-_MSMARCO = ("qid", "docid", "rank")
-_GREATEST_RANK = np.iinfo(np.int32).max
+TREC, MSMARCO = 6, 3  # columns
 _FORMS = "a run has lines 'qid Q0 docid rank score tag' (TREC) or 'qid docid rank' (MS MARCO)"
+_SCORE = ".9g"  # how scores are written
+_LONGEST_RANK = 9  # digits, so that it fits int32
+_GREATEST_RANK = np.iinfo(np.int32).max
+
+
+class Row(NamedTuple):
+    """One line of a run.
+
+    Attributes:
+        line: its number, from 1.
+        qid, docid: ids as written.
+        rank: the rank column; None where a TREC run has no whole number of at most nine digits there.
+        score: the score column; 1 / rank in an MS MARCO run, as Pyserini reads it.
+        text: the score as written.
+    """
+
+    line: int
+    qid: str
+    docid: str
+    rank: int | None
+    score: float
+    text: str
+
+
+class BadLineError(ValueError):
+    """A line that is no line of a run; ``kind`` is columns, scores or ranks."""
+
+    def __init__(self, kind: str, message: str):
+        super().__init__(message)
+        self.kind = kind
+
+
+def row_of(cells: Sequence[str], line: int) -> Row:
+    """Return the row that the columns of a line make, by their number TREC's or MS MARCO's.
+
+    Raises:
+        BadLineError: another number of columns, a score that is no finite number, an MS MARCO rank that is no positive
+            integer.
+    """
+    if len(cells) == TREC:
+        qid, _, docid, rank, text, _ = cells
+        try:
+            score = float(text)
+        except ValueError:
+            score = None
+        if score is None or "_" in text or not text.isascii():  # Python alone takes 1_0
+            raise BadLineError("scores", f"score {text!r} is no number: {_FORMS}")
+        if not math.isfinite(score):
+            raise BadLineError("scores", f"score {text!r} of document {docid!r} is not finite: make the run again")
+        whole = len(rank) <= _LONGEST_RANK and rank.isdecimal() and rank.isascii()
+        return Row(line, qid, docid, int(rank) if whole else None, score, text)
+    if len(cells) == MSMARCO:
+        qid, docid, text = cells
+        if not text.isdecimal() or int(text) < 1:
+            raise BadLineError("ranks", f"rank {text!r} is no positive integer: {_FORMS}")
+        return Row(line, qid, docid, int(text), 1 / int(text), f"{1 / int(text):{_SCORE}}")
+    raise BadLineError("columns", f"{len(cells)} columns")
+
+
+def rows(path: str | os.PathLike) -> Iterator[Row]:
+    """Yield the lines of a run file, one in memory at a time; the first one tells which format it is.
+
+    Lines may end as on Windows. Blank lines are skipped, and lines that start with "#": comments, as in today's
+    trec_eval (ir_metadata's header, for one).
+
+    Raises:
+        JPQError: no such file, an empty file, a wrong number of columns, a score that is no finite number, an MS MARCO
+            rank that is no positive integer, not UTF-8, a damaged .gz.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise JPQError(f"no such run file: {path}")
+    with open(path, "rb") as file:
+        if file.read(2) == b"\x1f\x8b" and not path.endswith(".gz"):
+            raise JPQError(f"{path}: gzip data without the ending .gz: name it {path}.gz")
+    columns = None
+    for number, line in text_lines(path):
+        cells = columns_of(line)
+        if not cells or cells[0].startswith("#"):
+            continue
+        if columns is None and len(cells) in (TREC, MSMARCO):
+            columns = len(cells)
+        if len(cells) != columns:
+            as_before = f", not {columns} as before" if columns else ""
+            raise JPQError(f"{path}:{number}: {len(cells)} columns in {quoted(line)}{as_before}: {_FORMS}")
+        try:
+            yield row_of(cells, number)
+        except BadLineError as error:
+            raise JPQError(f"{path}:{number}: {error}") from None
+    if columns is None:
+        raise JPQError(f"{path} is empty: {_FORMS}")
 
 
 class Run(Mapping):
@@ -26,25 +121,13 @@ class Run(Mapping):
         path: The file it came from.
     """
 
-    def __init__(
-        self,
-        name: str,
-        path: str,
-        qids: list[str],
-        starts: np.ndarray,
-        docs: np.ndarray,
-        scores: np.ndarray,
-        ranks: np.ndarray,
-    ):
-        """``starts`` (Q + 1,) int64 bounds each query's part of ``docs`` (L,) object, ``scores`` (L,) float64 and
-        ``ranks`` (L,) int32, the rank column, 0 where it holds no positive integer."""
-        self.name, self.path = name, path
-        self._spans = {qid: slice(starts[i], starts[i + 1]) for i, qid in enumerate(qids)}
-        self._docs, self._scores, self._ranks = docs, scores, ranks
+    def __init__(self, name: str, path: str, queries: Mapping[str, tuple[list[str], array, array]]):
+        """``queries`` has docids, scores (float64) and ranks (int32; 0: no positive integer) in the file's order."""
+        self.name, self.path, self._queries = name, path, queries
 
     def __getitem__(self, qid: str) -> dict[str, float]:
-        span = self._spans[qid]
-        return dict(zip(self._docs[span], self._scores[span].tolist(), strict=True))
+        docids, scores, _ = self._queries[qid]
+        return dict(zip(docids, scores, strict=True))
 
     def at_ranks(self, qid: str, depth: int) -> list[str | None]:
         """Return the documents that the file puts at ranks 1 to ``depth``, whatever their scores; None for a gap.
@@ -52,65 +135,100 @@ class Run(Mapping):
         Raises:
             JPQError: a rank that is no positive integer.
         """
-        span = self._spans[qid]
-        ranks = self._ranks[span]
-        if not ranks.all():
-            docid = self._docs[span][int(np.argmin(ranks))]
+        docids, _, ranks = self._queries[qid]
+        if 0 in ranks:
             raise JPQError(
-                f"the rank of document {docid!r} for query {qid!r} is no positive integer, but the official MRR of "
-                "MS MARCO goes by ranks: write them from 1 on, or take RR, which goes by scores"
+                f"the rank of document {docids[ranks.index(0)]!r} for query {qid!r} is no positive integer, but the "
+                "official MRR of MS MARCO goes by ranks: write them from 1 on, or take RR, which goes by scores"
             )
         found: list[str | None] = [None] * depth
-        for line in np.flatnonzero(ranks <= depth):
-            found[ranks[line] - 1] = self._docs[span][line]
+        for docid, rank in zip(docids, ranks, strict=True):
+            if rank <= depth:
+                found[rank - 1] = docid
         return found
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._spans)
+        return iter(self._queries)
 
     def __len__(self) -> int:
-        return len(self._spans)
+        return len(self._queries)
 
     def __contains__(self, qid: object) -> bool:
-        return qid in self._spans
+        return qid in self._queries
 
 
 def read_run(path: str | os.PathLike, name: str | None = None) -> Run:
-    """Read a run file; the first line's column count tells which format it is.
+    """Read a whole run; the lines of a query need not be together.
 
-    The rank of a TREC run is kept but does not order it, as in trec_eval; an MS MARCO run gets the score 1/rank, as
-    Pyserini gives it. Lines may end as on Windows. Lines that start with "#" are comments, as in today's
-    trec_eval: ir_metadata's header, for one.
+    The rank column of a TREC run is kept but does not order it, as in trec_eval.
 
     Args:
         path: The file.
         name: What to call the run; the file's name without its last ending by default.
 
     Raises:
-        JPQError: no such file, an empty file, a wrong column count, a score that is no finite number, a rank that is
-            no positive integer, a document listed twice for a query, not UTF-8, a damaged .gz.
+        JPQError: a bad file, see :func:`rows`; a document listed twice for a query.
     """
     path = os.fspath(path)
-    if not os.path.isfile(path):
-        raise JPQError(f"no such run file: {path}")
-    with open(path, "rb") as file:
-        if file.read(2) == b"\x1f\x8b" and not path.endswith(".gz"):
-            raise JPQError(f"{path}: gzip data without the ending .gz: name it {path}.gz")
-    columns = _columns_of_first_line(path)
-    table = _table(path, columns)
-    if columns is _TREC:
-        scores = table["score"].to_numpy()
-        sound = np.isfinite(scores)
-        ranks = _numbers(table["rank"].cat.categories)[table["rank"].cat.codes.to_numpy()]
-    else:
-        ranks = table["rank"].to_numpy()
-        sound = ranks > 0
-        scores = 1 / np.where(sound, ranks, 1)
-        ranks = np.minimum(ranks, _GREATEST_RANK).astype(np.int32)
-    truncated = columns is _TREC and "" in table["tag"].cat.categories  # pandas fills a short line with nothing
-    if truncated or not sound.all():
-        _raise_for_bad_line(path, columns)
-    return _grouped(name or run_name(path), path, table["qid"], table["docid"], scores, ranks)
+    queries: dict[str, tuple[list[str], array, array]] = {}
+    docids: dict[str, str] = {}  # one string for each document, however many queries it is listed for
+    for row in rows(path):
+        try:
+            found, scores, ranks = queries[row.qid]
+        except KeyError:
+            found, scores, ranks = queries[row.qid] = [], array("d"), array("i")
+        found.append(docids.setdefault(row.docid, row.docid))
+        scores.append(row.score)
+        ranks.append(min(row.rank or 0, _GREATEST_RANK))
+    _check_once(path, {qid: found for qid, (found, _, _) in queries.items()})
+    return Run(name or run_name(path), path, queries)
+
+
+def _check_once(path: str, found: Mapping[str, list[str]]) -> None:
+    """Refuse a document that is listed twice for a query."""
+    repetitions = {qid: len(docids) - len(set(docids)) for qid, docids in found.items()}
+    for qid in filter(repetitions.get, found):
+        seen: set[str] = set()
+        for row in rows(path):
+            if row.qid == qid and row.docid in seen:
+                raise JPQError(
+                    f"{path}:{row.line}: document {row.docid!r} is listed twice for query {qid!r} "
+                    f"({sum(repetitions.values())} repetitions in all): keep one line for each query and document"
+                )
+            if row.qid == qid:
+                seen.add(row.docid)
+
+
+def write_run(path: str | os.PathLike, rankings: Iterable[tuple[str, Mapping[str, float]]], tag: str) -> int:
+    """Write a TREC run, gzipped if named .gz, scores with nine digits, which tell all single-precision scores apart.
+
+    Args:
+        path: the file.
+        rankings: what was found for each query: (qid, {docid: score}), best first.
+        tag: the last column.
+
+    Returns:
+        the number of lines.
+    """
+    lines = 0
+    with new_run_file(path) as file:
+        for qid, hits in rankings:
+            for rank, (docid, score) in enumerate(hits.items(), 1):
+                file.write(f"{qid} Q0 {docid} {rank} {score:{_SCORE}} {tag}\n".encode())
+            lines += len(hits)
+    return lines
+
+
+@contextlib.contextmanager
+def new_run_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """Yield a binary file that takes the place of ``path`` when the block ends well, gzipped if named .gz."""
+    with new_file(path, "wb") as raw:
+        if not os.fspath(path).endswith(".gz"):
+            yield raw
+            return
+        # Neither name nor time goes into it: the same lines, the same bytes.
+        with gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
+            yield cast(BinaryIO, packed)
 
 
 def run_name(path: str | os.PathLike) -> str:
@@ -158,112 +276,3 @@ def ends_abruptly(path: str | os.PathLike) -> bool:
     with open(path, "rb") as file:
         file.seek(-1, os.SEEK_END)
         return file.read() not in (b"\n", b"\r")
-
-
-def _columns_of_first_line(path: str) -> tuple[str, ...]:
-    for number, line in text_lines(path):
-        if not line.strip() or is_comment(line):
-            continue
-        count = len(columns_of(line))
-        for columns in (_TREC, _MSMARCO):
-            if count == len(columns):
-                return columns
-        raise JPQError(f"{path}:{number}: {count} columns in {line[:60]!r}: {_FORMS}")
-    raise JPQError(f"{path} is empty: {_FORMS}")
-
-
-def _table(path: str, columns: tuple[str, ...]):
-    """Return a data frame of the columns, ids as str; comments, which few files have, cost a second reading."""
-    try:
-        try:
-            table = _parse(path, columns)
-            commented = table["qid"].str.startswith("#").any()  # with as many words as there are columns
-        except ValueError:
-            commented = True
-        if commented:
-            comments = {number - 1 for number, line in text_lines(path) if is_comment(line)}
-            table = _parse(path, columns, comments)
-        return table
-    except ValueError as error:  # pandas found something; it does not say in which line
-        _raise_for_bad_line(path, columns)
-        raise JPQError(f"{path}: {error}: {_FORMS}") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise JPQError(f"{path}: damaged gzip file ({error}): fetch or write it again") from None
-
-
-def _parse(path: str, columns: tuple[str, ...], skipped: Collection[int] = ()):
-    import pandas as pd
-
-    kinds = dict.fromkeys(columns, "category")  # cheap for what repeats, but it makes 7 of 007: not for ids
-    kinds |= {"qid": str, "docid": str} | ({"score": "float64"} if columns is _TREC else {"rank": "int64"})
-    # The same double as C's atof, which trec_eval uses: the default since pandas 3.1, which deprecates the option.
-    exact = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
-    return pd.read_csv(
-        path,
-        sep=r"\s+",
-        names=columns,  # without usecols: with it, superfluous columns pass unseen
-        dtype=kinds,
-        index_col=False,
-        header=None,
-        na_filter=False,  # "NA" and "null" are ids like any other
-        quoting=3,  # so is a lone quotation mark
-        skiprows=sorted(skipped),
-        compression="gzip" if path.endswith(".gz") else None,
-        encoding="utf-8",
-        **exact,
-    )
-
-
-def _numbers(ranks) -> np.ndarray:
-    """Return what ``ranks``, strings or numbers, say; 0 for what is no positive integer."""
-    numbers = [int(rank) if rank.isdecimal() and len(rank) < 10 else 0 for rank in map(str, ranks)]
-    return np.array(numbers, dtype=np.int32)
-
-
-def _second_line(path: str, qid: str, docid: str) -> str:
-    """Return ``:number`` of the line on which a query has a document for the second time."""
-    lines = ((number, columns_of(line)) for number, line in text_lines(path) if not is_comment(line))
-    hits = [number for number, cells in lines if cells and cells[0] == qid and docid == cells[len(cells) // 3]]
-    return f":{hits[1]}" if len(hits) > 1 else ""
-
-
-def _grouped(name: str, path: str, qid_column, docid_column, scores: np.ndarray, ranks: np.ndarray) -> Run:
-    query_codes, qids = qid_column.factorize()  # (L,) int64, (Q,)
-    doc_codes, docids = docid_column.factorize()  # (L,) int64, (U,)
-    qids, docids = qids.tolist(), docids.to_numpy(dtype=object)
-    pairs = query_codes * len(docids) + doc_codes
-    pairs.sort()
-    repeated = pairs[1:][pairs[1:] == pairs[:-1]]
-    if len(repeated):
-        query, doc = divmod(int(repeated[0]), len(docids))
-        raise JPQError(
-            f"{path}{_second_line(path, qids[query], docids[doc])}: document {docids[doc]!r} is listed twice for query "
-            f"{qids[query]!r} ({len(repeated)} repetitions in all): keep one line for each query and document"
-        )
-    if np.any(query_codes[1:] < query_codes[:-1]):
-        order = np.argsort(query_codes, kind="stable")
-        query_codes, doc_codes, scores, ranks = query_codes[order], doc_codes[order], scores[order], ranks[order]
-    starts = np.searchsorted(query_codes, np.arange(len(qids) + 1))
-    return Run(name, path, qids, starts, docids[doc_codes], scores, ranks)
-
-
-def _raise_for_bad_line(path: str, columns: tuple[str, ...]) -> None:
-    """Read the file once more, slowly, to name the line that is wrong; return if every line is right."""
-    for number, line in text_lines(path):
-        cells = columns_of(line)
-        place = f"{path}:{number}"
-        if not cells or is_comment(line):
-            continue
-        if len(cells) != len(columns):
-            raise JPQError(f"{place}: {len(cells)} columns in {line[:60]!r}, not {len(columns)} as before: {_FORMS}")
-        if columns is _TREC:
-            try:
-                finite = math.isfinite(float(cells[4].replace("_", "?")))  # Python alone takes 1_0
-            except ValueError:
-                raise JPQError(f"{place}: score {cells[4]!r} is no number: {_FORMS}") from None
-            if not finite:
-                raise JPQError(
-                    f"{place}: score {cells[4]!r} of document {cells[2]!r} is not finite: make the run again"
-                )
-        elif not (cells[2].isdecimal() and int(cells[2]) > 0):
-            raise JPQError(f"{place}: rank {cells[2]!r} is no positive integer: {_FORMS}")

@@ -15,7 +15,7 @@ from jpq_pyserini.bench.latency.runs import choose, ranked, run_file_name
 from jpq_pyserini.bench.nprobe import measure
 from jpq_pyserini.bench.systems import SYSTEMS, Data
 from jpq_pyserini.data.flat import FlatFolder
-from jpq_pyserini.data.run_writing import PYSERINI, write_run
+from jpq_pyserini.data.runs import write_run
 from jpq_pyserini.data.topics import read_qrels
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
 from jpq_pyserini.eval.comparison import compare
@@ -156,9 +156,9 @@ def test_runs_are_in_the_order_of_trec_eval(tmp_path):
     scores = np.array([[0.5, 0.50000001, 0.7, -1], [-3, -3, -4, -4]], np.float32)
     hits = ranked(scores, np.array([[0, 2, 1, -1], [1, 0, 2, 3]]), ["a", "b", "c", "d"])
     assert [list(found) for found in hits] == [["b", "c", "a"], ["b", "a", "d", "c"]]
-    assert write_run(tmp_path / "run.txt", zip(["q1", "q2"], hits, strict=True), "tag", PYSERINI) == 7
+    assert write_run(tmp_path / "run.txt", zip(["q1", "q2"], hits, strict=True), "tag") == 7
     assert (tmp_path / "run.txt").read_text().splitlines()[1:4] == [
-        "q1 Q0 c 2 0.500000 tag", "q1 Q0 a 3 0.500000 tag", "q2 Q0 b 1 -3.000000 tag",
+        "q1 Q0 c 2 0.5 tag", "q1 Q0 a 3 0.5 tag", "q2 Q0 b 1 -3 tag",
     ]  # fmt: skip
     assert run_file_name("OPQ 48x8/2", "nprobe 4") == "OPQ-48x8-2.nprobe-4.txt"
 

@@ -7,8 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from jpq_pyserini.data.run_writing import write_run
-from jpq_pyserini.data.runs import read_run
+from jpq_pyserini.data.runs import read_run, write_run
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.fusion import __main__ as fusion
 from jpq_pyserini.eval.fusion.fusing import FusedRun, Fusion, balanced_weights, normalised

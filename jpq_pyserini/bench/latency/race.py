@@ -10,7 +10,7 @@ import numpy as np
 from jpq_pyserini.bench.latency.runs import ranked, run_file_name
 from jpq_pyserini.bench.latency.workers import Worker
 from jpq_pyserini.bench.systems import SYSTEMS, Data
-from jpq_pyserini.data.run_writing import PYSERINI, write_run
+from jpq_pyserini.data.runs import write_run
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.measures import evaluate, mean
 from jpq_pyserini.timing import summary
@@ -158,7 +158,7 @@ def _points(entry: Entry, worker: Worker, settings: Settings, qrels, qids, runs,
             hits = ranked(*worker.ask("hits", settings.hits, settings.threads), entry.docids)
         if runs is not None:
             point["run"] = run_file_name(entry.name, point["setting"])
-            write_run(runs / point["run"], zip(qids, hits, strict=True), Path(point["run"]).stem, PYSERINI)
+            write_run(runs / point["run"], zip(qids, hits, strict=True), Path(point["run"]).stem)
         if qrels is not None:
             point["effectiveness"] = _effectiveness(hits, qrels, qids)
             progress(f"{entry.title} {point['setting']}: {point['effectiveness']}")

@@ -1,6 +1,6 @@
 """What a system found as a run: hits in trec_eval's order, the facts of its file; the runs in one table.
 
-The hits made here have scores of six decimals, so that a run file of them as Pyserini writes it says the same.
+The hits made here have the scores that trec_eval reads where Pyserini wrote them, with six decimals.
 """
 
 import re

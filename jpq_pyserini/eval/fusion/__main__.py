@@ -4,8 +4,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 
 from jpq_pyserini.cli import add_output, add_qrels, add_runs, new_parser, run_main, say
-from jpq_pyserini.data.run_writing import write_run
-from jpq_pyserini.data.runs import named_paths, read_run
+from jpq_pyserini.data.runs import named_paths, read_run, write_run
 from jpq_pyserini.data.topics import read_qrels
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.fusion.fusing import METHODS, NORMALISATIONS, FusedRun, Fusion, balanced_weights, default_weights

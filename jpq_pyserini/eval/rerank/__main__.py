@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jpq_pyserini.cli import command_line, note, run_main
-from jpq_pyserini.data.run_writing import write_run
-from jpq_pyserini.data.runs import Run, read_run
+from jpq_pyserini.data.runs import Run, read_run, write_run
 from jpq_pyserini.data.topics import read_topics
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.facts import Facts, facts_path, read_facts, write_facts

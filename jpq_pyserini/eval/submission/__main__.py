@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from jpq_pyserini.cli import run_main
-from jpq_pyserini.data.run_writing import new_run_file
+from jpq_pyserini.data.runs import Row, new_run_file
 from jpq_pyserini.data.topics import read_topics
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.eval.submission.file import Row, Scattered, run_queries
+from jpq_pyserini.eval.submission.file import Scattered, run_queries
 from jpq_pyserini.eval.submission.findings import Findings
 from jpq_pyserini.eval.submission.query import CorpusDocids, Rules, checked
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = _parser().parse_args(argv)
     output = args.output or args.tag
     _check(args, output)
-    topics = [qid.encode() for qid in read_topics(args.topics)]
+    topics = list(read_topics(args.topics))
     rules = Rules(args.depth, CorpusDocids(args.corpus_docids) if args.corpus_docids else None)
     try:
         queries, lines = _attempt(args, topics, rules, output, regroup=False)
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{args.run}: {lines:,} lines for {queries:,} of {len(topics):,} topics {made}")
 
 
-def _attempt(args, topics: list[bytes], rules: Rules, output: str, *, regroup: bool) -> tuple[int, int]:
+def _attempt(args, topics: list[str], rules: Rules, output: str, *, regroup: bool) -> tuple[int, int]:
     """Check and write; tell what was found; return the numbers of queries and lines written."""
     findings = Findings(_repairs(args))
     with open(os.devnull, "wb") if args.check else new_run_file(output) as file:
@@ -69,32 +69,31 @@ def _attempt(args, topics: list[bytes], rules: Rules, output: str, *, regroup: b
     return queries, lines
 
 
-def _written(args, topics: list[bytes], rules: Rules, findings: Findings, file, regroup: bool) -> tuple[int, int]:
+def _written(args, topics: list[str], rules: Rules, findings: Findings, file, regroup: bool) -> tuple[int, int]:
     from tqdm import tqdm
 
     known, answered, lines = set(topics), set(), 0
-    ending = b" " + args.tag.encode() + b"\n"
     queries = run_queries(args.run, findings, regroup=regroup)
     for qid, rows in tqdm(queries, "checking", unit="query", delay=2, leave=False, disable=None):
         if qid not in known:
-            short = qid.lstrip(b"0") if qid.isdigit() else b""
-            hint = b", read from the topics as %b: Pyserini drops leading zeros" % short if short in known else b""
-            findings.add("topics", rows[0].line, b"query %b%b" % (qid, hint), len(rows))
+            short = qid.lstrip("0") if qid.isdecimal() else ""
+            hint = f", read from the topics as {short}: Pyserini drops leading zeros" if short in known else ""
+            findings.add("topics", rows[0].line, f"query {qid}{hint}", len(rows))
             continue
         if rows := checked(qid, rows, rules, findings):
             answered.add(qid)
             lines += len(rows)
-            file.writelines(_line(qid, row) + ending for row in rows)
+            file.writelines(_line(row, args.tag) for row in rows)
     for qid in topics:
         if qid not in answered and not args.allow_missing and findings.add("missing", None, qid):
             lines += 1
             answered.add(qid)
-            file.write(_line(qid, Row(0, args.dummy.encode(), 1, 0.0, b"0")) + ending)
+            file.write(_line(Row(0, qid, args.dummy, 1, 0.0, "0"), args.tag))
     return len(answered), lines
 
 
-def _line(qid: bytes, row: Row) -> bytes:
-    return b"%b Q0 %b %d %b" % (qid, row.docid, row.rank or 0, row.text)
+def _line(row: Row, tag: str) -> bytes:
+    return f"{row.qid} Q0 {row.docid} {row.rank or 0} {row.text} {tag}\n".encode()
 
 
 def _repairs(args) -> frozenset[str]:

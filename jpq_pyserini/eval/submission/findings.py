@@ -79,12 +79,11 @@ class Findings:
         self.rising = 0
         self._found: dict[str, _Found] = {}
 
-    def add(self, kind: str, line: int | None, detail: str | bytes = "", count: int = 1) -> bool:
+    def add(self, kind: str, line: int | None, detail: str = "", count: int = 1) -> bool:
         """Note ``count`` findings from ``line`` on; return whether a chosen repair mends them."""
         found = self._found.setdefault(kind, _Found())
         if not found.count:
-            text = detail if isinstance(detail, str) else detail.decode("utf-8", errors="replace")
-            found.detail = "".join(each if each.isprintable() else "?" for each in text)
+            found.detail = "".join(each if each.isprintable() else "?" for each in detail)
         found.count += count
         if line is not None and len(found.places) < _PLACES:
             found.places.append(line)

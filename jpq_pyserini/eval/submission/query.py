@@ -1,16 +1,15 @@
 """One query of a submission: its lines checked against each other and against the corpus, and mended on request."""
 
 import dataclasses
-import gzip
 import os
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from jpq_pyserini.data.lines import columns_of, quoted, text_lines
+from jpq_pyserini.data.runs import Row
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.eval.submission.file import Row
-from jpq_pyserini.eval.submission.findings import Findings, shown
+from jpq_pyserini.eval.submission.findings import Findings
 from jpq_pyserini.names import DOCID
 
 
@@ -30,27 +29,25 @@ class CorpusDocids:
             path = os.path.join(path, DOCID)
         if not os.path.isfile(path):
             raise JPQError(f"{path} is missing: give a text file with a docid a line, or a Faiss index folder")
-        try:
-            with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
-                first = file.readline(1 << 16)
-                if len(first.split()) != 1 or first.startswith(b"{"):
-                    raise JPQError(
-                        f"{path}:1: {shown(first)} is no docid: give a text file with a docid a line, no more"
-                    )
-                file.seek(0)
-                self._hashes = np.fromiter((hash(line.strip()) for line in file), dtype=np.int64)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise JPQError(f"{path}: damaged gzip file ({error}): fetch or write it again") from None
+        self._hashes = np.fromiter((hash(docid) for docid in _docids(path)), dtype=np.int64)
         self._hashes.sort()
 
     def __len__(self) -> int:
         return len(self._hashes)
 
-    def known(self, docids: Sequence[bytes]) -> np.ndarray:
+    def known(self, docids: Sequence[str]) -> np.ndarray:
         """Return (n,) bool: which of n docids there are."""
         hashes = np.fromiter(map(hash, docids), dtype=np.int64, count=len(docids))
         places = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
         return self._hashes[places] == hashes
+
+
+def _docids(path: str) -> Iterator[str]:
+    for number, line in text_lines(path):
+        cells = columns_of(line)
+        if number == 1 and (len(cells) != 1 or cells[0].startswith("{")):
+            raise JPQError(f"{path}:1: {quoted(line)} is no docid: give a text file with one docid a line")
+        yield line.strip()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,16 +58,16 @@ class Rules:
     corpus: CorpusDocids | None = None
 
 
-def checked(qid: bytes, rows: list[Row], rules: Rules, findings: Findings) -> list[Row]:
+def checked(qid: str, rows: list[Row], rules: Rules, findings: Findings) -> list[Row]:
     """Return the rows as they are to be written, with what ``findings.repairs`` allows mended and all noted.
 
     Unless a repair asks for it, nothing is changed.
     """
-    numbered = all(row.rank is not None for row in rows)
-    ranks = sorted(row.rank for row in rows) if numbered else []
+    ranks = sorted(row.rank for row in rows if row.rank is not None)
+    numbered = len(ranks) == len(rows)
     renumber = not numbered and findings.mends("ranks")
     if numbered and (ranks[0] > 1 or ranks != list(range(ranks[0], ranks[0] + len(ranks)))):
-        renumber = findings.add("steps", rows[0].line, b"query %b" % qid)
+        renumber = findings.add("steps", rows[0].line, f"query {qid}")
     kept = _without_foreign(rows, rules, findings)
     kept = _without_duplicates(kept, qid, findings)
     if not kept:
@@ -81,14 +78,14 @@ def checked(qid: bytes, rows: list[Row], rules: Rules, findings: Findings) -> li
     best = ordered.rows
     if len(best) > rules.depth:
         extra = len(best) - rules.depth
-        if findings.add("depth", best[rules.depth].line, b"query %b has %d" % (qid, len(best)), extra):
+        if findings.add("depth", best[rules.depth].line, f"query {qid} has {len(best)}", extra):
             best = best[: rules.depth]
     mended = _untied(best, qid, findings)
     if renumber:
         mended = [row._replace(rank=rank) for rank, row in enumerate(mended, 1)]
         return mended
     as_they_stand = sorted(mended, key=lambda row: row.line)
-    if mended == as_they_stand or findings.add("lines", as_they_stand[0].line, b"query %b" % qid):
+    if mended == as_they_stand or findings.add("lines", as_they_stand[0].line, f"query {qid}"):
         return mended
     return as_they_stand
 
@@ -113,18 +110,18 @@ def _without_foreign(rows: list[Row], rules: Rules, findings: Findings) -> list[
     return [row for row, is_known in zip(rows, known, strict=True) if is_known] if findings.mends("corpus") else rows
 
 
-def _without_duplicates(rows: list[Row], qid: bytes, findings: Findings) -> list[Row]:
-    best: dict[bytes, Row] = {}
+def _without_duplicates(rows: list[Row], qid: str, findings: Findings) -> list[Row]:
+    best: dict[str, Row] = {}
     for row in rows:
         if row.docid in best:
-            findings.add("duplicates", row.line, b"document %b, query %b" % (row.docid, qid))
+            findings.add("duplicates", row.line, f"document {row.docid}, query {qid}")
             if row.score <= best[row.docid].score:
                 continue
         best[row.docid] = row
     return list(best.values()) if len(best) < len(rows) and findings.mends("duplicates") else rows
 
 
-def _agreeing(rows: list[Row], qid: bytes, findings: Findings) -> _Ordered:
+def _agreeing(rows: list[Row], qid: str, findings: Findings) -> _Ordered:
     """Return rows by rank, after a look at whether the scores agree."""
     ranked = sorted(rows, key=lambda row: (row.rank, -row.score))
     scores = single(ranked)
@@ -132,7 +129,7 @@ def _agreeing(rows: list[Row], qid: bytes, findings: Findings) -> _Ordered:
     if not len(rises):
         return _Ordered(ranked, remade=False)
     above, below = ranked[rises[0]], ranked[rises[0] + 1]
-    detail = b"query %b, rank %d scores %b, rank %d %b" % (qid, above.rank, above.text, below.rank, below.text)
+    detail = f"query {qid}, rank {above.rank} scores {above.text}, rank {below.rank} {below.text}"
     findings.rising += bool((scores[1:] >= scores[:-1]).all())
     if not findings.add("contrary", below.line, detail, len(rises)):
         return _Ordered(ranked, remade=False)
@@ -149,11 +146,11 @@ def _by_score(rows: list[Row], findings: Findings) -> _Ordered:
     return _Ordered([rows[i] for i in order.tolist()], remade=findings.mends("ranks"))
 
 
-def _untied(rows: list[Row], qid: bytes, findings: Findings) -> list[Row]:
+def _untied(rows: list[Row], qid: str, findings: Findings) -> list[Row]:
     """Look for ties that trec_eval orders otherwise; mended, each score is the next below the one above."""
     scores = single(rows)
     tied = [i for i in np.flatnonzero(scores[1:] == scores[:-1]).tolist() if rows[i].docid < rows[i + 1].docid]
-    if not tied or not findings.add("ties", rows[tied[0] + 1].line, b"query %b" % qid, len(tied)):
+    if not tied or not findings.add("ties", rows[tied[0] + 1].line, f"query {qid}", len(tied)):
         return list(rows)
     lowered, mended = scores.copy(), [rows[0]]
     for i in range(1, len(rows)):
@@ -171,4 +168,4 @@ def single(rows: Sequence[Row]) -> np.ndarray:
 
 
 def _scored(row: Row, score: float) -> Row:
-    return row._replace(score=score, text=b"%.9g" % score)
+    return row._replace(score=score, text=f"{score:.9g}")
