@@ -12,3 +12,5 @@ DOCID = "docid"
 QUERY_ENCODER = "query_encoder"
 #: File inside a saved query encoder that tells it from any other sentence-transformers folder.
 ENCODER_MARKER = "jpq_encoder.json"
+#: The documents' real vectors, for rescoring; optional.
+VECTORS = "vectors.safetensors"

@@ -91,26 +91,33 @@ class ExactIndex:
     def _search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         rotated = queries if self._rotation is None else self._rotation.apply(queries)
-        candidates = self._candidates(rotated, k)
-        tables = self._tables(rotated)
+        candidates = [proposed[proposed >= 0] for proposed in self._candidates(rotated, k)]
         scores = np.full((len(queries), k), np.finfo(np.float32).min, dtype=np.float32)
         rows = np.full((len(queries), k), -1, dtype=np.int64)
-        codes = []
-        for b, proposed in enumerate(candidates):
-            proposed = proposed[proposed >= 0]
-            their_codes = self._codes[proposed]
-            exact = as_trec_eval_reads(table_sums(tables[b], their_codes))
+        stored = []
+        scored = self._scored(queries, rotated, candidates)
+        for b, (proposed, (score, theirs)) in enumerate(zip(candidates, scored, strict=True)):
+            exact = as_trec_eval_reads(score)
             order = best_first(exact, proposed, self.docids, k)
             scores[b, : len(order)], rows[b, : len(order)] = exact[order], proposed[order]
-            codes.append(their_codes[order])
-        return scores, rows, codes
+            stored.append(theirs[order])
+        return scores, rows, stored
+
+    def _scored(self, queries: np.ndarray, rotated: np.ndarray, candidates: list[np.ndarray]):
+        """Yield, by query, the scores (n,) float64 of its candidates and what is stored of them: codes (n, M)."""
+        for table, proposed in zip(self._tables(rotated), candidates, strict=True):
+            codes = self._codes[proposed]
+            yield table_sums(table, codes), codes
 
     def _candidates(self, rotated: np.ndarray, k: int) -> np.ndarray:
-        layout = self.layout if self._proposer is self._inner else "fastscan"  # others round as well
-        wanted = k + (default_margin(layout, k) if self.margin is None else self.margin)
+        wanted = self._candidate_count(k)
         if wanted >= self._inner.ntotal and not self.layout.startswith("ivf"):
             return np.tile(np.arange(self._inner.ntotal), (len(rotated), 1))
         return self._proposer.search(rotated, min(wanted, self._inner.ntotal))[1]
+
+    def _candidate_count(self, k: int) -> int:
+        layout = self.layout if self._proposer is self._inner else "fastscan"  # others round as well
+        return k + (default_margin(layout, k) if self.margin is None else self.margin)
 
     def _tables(self, rotated: np.ndarray) -> np.ndarray:
         """Return τ of equation 11 for rotated queries: (B, M, K) float32, the tables that Faiss makes too."""

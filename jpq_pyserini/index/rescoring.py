@@ -1,0 +1,100 @@
+"""Two-stage search: the codes in memory propose, the documents' real vectors on disk decide.
+
+Candidates come straight from the scan, in whatever layout and on whatever device, without exact scores of the codes in
+between; then q·d with the vectors of :mod:`jpq_pyserini.index.vectors`, in double precision, puts them in the order of
+:mod:`jpq_pyserini.index.exact`. Vector databases call this rescoring, oversampling or refining.
+"""
+
+import os
+from collections.abc import Sequence
+
+import faiss
+import numpy as np
+
+from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index.exact import ExactIndex
+from jpq_pyserini.index.vectors import StoredVectors, decode_rows
+
+#: Environment variable: the number of candidates of every search, 0 for the codes' own scores.
+VARIABLE = "JPQ_RESCORE"
+_ROWS = 1 << 14  # candidates whose vectors are held at once
+
+
+def default_candidates(k: int) -> int:
+    """How many of the codes' best are scored again when the best k are wanted."""
+    return max(200, 2 * k)
+
+
+def wanted_candidates(setting: int | None = None, recorded: int | None = None) -> int | None:
+    """Choose among what was asked for, the environment and the index's record, in this order.
+
+    Returns:
+        The number of candidates; 0 for none, so for the codes' own scores; None for :func:`default_candidates`.
+
+    Raises:
+        JPQError: the number is negative, or the variable holds no number.
+    """
+    if setting is None and os.environ.get(VARIABLE, "").strip():
+        value = os.environ[VARIABLE].strip()
+        if not value.isdecimal():
+            raise JPQError(f"{VARIABLE}={value}: set it to a number of candidates, or to 0 for the codes' own scores")
+        return int(value)
+    chosen = recorded if setting is None else setting
+    if chosen is not None and chosen < 0:
+        raise JPQError(f"rescore {chosen}: the number of candidates cannot be negative; 0 is the codes' own scores")
+    return chosen
+
+
+class RescoringIndex(ExactIndex):
+    """A Faiss index of one of our layouts, with the scores of the documents' real vectors.
+
+    Args:
+        index: takes unrotated queries.
+        vectors: of the same documents in the same order.
+        docids: external ids by row, to order ties; None: ties are in row order.
+        candidates: how many are scored with their vectors, though never fewer than k; None:
+            :func:`default_candidates`.
+        proposer: as in :class:`~jpq_pyserini.index.exact.ExactIndex`.
+    """
+
+    def __init__(
+        self,
+        index: faiss.Index,
+        vectors: StoredVectors,
+        docids: Sequence[str] | None = None,
+        candidates: int | None = None,
+        proposer=None,
+    ):
+        super().__init__(index, docids, proposer=proposer)
+        self.vectors, self._number = vectors, candidates
+
+    def reconstruct(self, row: int) -> np.ndarray:
+        """Read one document's vector: (D,) float32."""
+        return self.vectors.read(np.array([row]))[0]
+
+    def search_and_reconstruct(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Search, and give the vectors of what was found: scores, rows, and (B, k, D) float32."""
+        scores, rows, found = self._search(queries, k)
+        vectors = np.zeros((*rows.shape, self.vectors.dimension), dtype=np.float32)
+        for b, raw in enumerate(found):
+            vectors[b, : len(raw)] = decode_rows(raw, self.vectors.dtype)
+        return scores, rows, vectors
+
+    def _candidate_count(self, k: int) -> int:
+        return max(k, default_candidates(k) if self._number is None else self._number)
+
+    def _scored(self, queries: np.ndarray, rotated: np.ndarray, candidates: list[np.ndarray]):
+        """Yield, by query, scores and rows of the vectors file; those of several queries are read at once, sorted."""
+        start = 0
+        while start < len(candidates):
+            stop, held = start + 1, len(candidates[start])
+            while stop < len(candidates) and held + len(candidates[stop]) <= _ROWS:
+                held += len(candidates[stop])
+                stop += 1
+            rows = np.unique(np.concatenate(candidates[start:stop]))
+            raw = self.vectors.read_raw(rows)
+            for query, proposed in zip(queries[start:stop], candidates[start:stop], strict=True):
+                chosen = raw[np.searchsorted(rows, proposed)]
+                vectors = decode_rows(chosen, self.vectors.dtype).astype(np.float64)
+                yield vectors @ query.astype(np.float64), chosen
+            start = stop

@@ -1,0 +1,245 @@
+"""The documents' real vectors on disk, a row a document, of which a search reads the few rows it wants.
+
+An index directory may hold them beside the codes in ``vectors.safetensors``, one tensor ``rows``:
+
+``float32``, ``float16``
+    F32 or F16 of shape (N, D).
+``int8``
+    U8 of shape (N, 4 + D): the row's scale s, a little-endian float32, then D signed integers v. The vector is s·v with
+    s = max|x| / 127. Scale and integers stand together so that one read of the disk brings both.
+
+Or they stay in the flat Faiss folder that they were coded from, whose rows are float32.
+
+How rows are read. Those in the page cache come at once; the others are first asked for together, so that the disk works
+on all of them, then read. Reading (and not mapping) the file makes a disk error or a file cut short while it is
+searched an exception; a mapped one would end the process. The file is told to be read at random, so that a row brings
+no neighbours into the page cache.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import struct
+import weakref
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.errors import JPQError, reason_of
+from jpq_pyserini.storage import new_file
+
+#: How a number is kept. int8 costs a quarter of float32 and, measured on three collections, no effectiveness.
+DTYPES = ("int8", "float16", "float32")
+DEFAULT_DTYPE = "int8"
+
+_ROWS = "rows"
+_LENGTH = struct.Struct("<Q")  # before a safetensors header
+_LONGEST_HEADER = 1 << 16
+_LARGEST = 127
+_CHUNK_BYTES = 1 << 25  # of rows held at once when all are gone through
+_SAMPLES, _SAMPLE_BYTES = 64, 1 << 18  # what a fingerprint reads: all of a file up to 16 MB
+_FROM_CACHE = getattr(os, "RWF_NOWAIT", None)  # Linux: read what is in the page cache, or fail at once
+_REMEDY = "copy it again, or write it anew with `python -m jpq_pyserini.index vectors`"
+
+
+class StoredVectors:
+    """Vectors of N documents in a file; only rows that are asked for are read.
+
+    Attributes:
+        path: the file.
+        dtype: one of :data:`DTYPES`.
+        count, dimension: N, D.
+    """
+
+    def __init__(self, path: str | os.PathLike, dtype: str, count: int, dimension: int, offset: int):
+        self.path, self.dtype, self.count, self.dimension = Path(path), dtype, count, dimension
+        self._offset, self._stride = offset, row_bytes(dtype, dimension)
+        self._handle = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._handle)
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._handle, 0, 0, os.POSIX_FADV_RANDOM)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike) -> "StoredVectors":
+        """Open a file that :func:`write_vectors` wrote.
+
+        Raises:
+            JPQError: it is missing, truncated, longer than it says, or something else.
+        """
+        path = Path(path)
+        try:
+            size = path.stat().st_size
+            with open(path, "rb") as file:
+                (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+                header = json.loads(file.read(min(length, _LONGEST_HEADER)))
+            dtype, dimension = header["__metadata__"]["dtype"], int(header["__metadata__"]["dimension"])
+            count, width = header[_ROWS]["shape"]
+            if dtype not in DTYPES or width != _width(dtype, dimension) or header[_ROWS]["dtype"] != _KINDS[dtype]:
+                raise JPQError(f"{path} holds rows of {width} {header[_ROWS]['dtype']}, no vectors of ours: {_REMEDY}")
+        except FileNotFoundError:
+            raise JPQError(f"{path} is missing: {_REMEDY}") from None
+        except (OSError, struct.error, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, JPQError):
+                raise
+            raise JPQError(f"{path} is no readable vectors file ({reason_of(error)}): {_REMEDY}") from error
+        offset = _LENGTH.size + length
+        wanted = offset + count * row_bytes(dtype, dimension)
+        if size != wanted:
+            raise JPQError(
+                f"{path} has {size:,} bytes, {wanted:,} expected for {count:,} × {dimension} {dtype}: {_REMEDY}"
+            )
+        return cls(path, dtype, count, dimension, offset)
+
+    @classmethod
+    def of_flat(cls, flat: FlatFolder) -> "StoredVectors":
+        """Read the embeddings of a flat Faiss folder where they are."""
+        count, dimension = flat.embeddings.shape
+        return cls(flat.embeddings.filename, "float32", count, dimension, flat.embeddings.offset)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """Read the vectors of rows (n,) int64, fastest in rising order: (n, D) float32; errors as :meth:`read_raw`."""
+        return decode_rows(self.read_raw(rows), self.dtype)
+
+    def read_raw(self, rows: np.ndarray) -> np.ndarray:
+        """Read rows as they are in the file: (n,) int64 give (n, bytes a row) uint8, for :func:`decode_rows`.
+
+        Raises:
+            JPQError: the disk failed, or the file was cut short since it was opened.
+        """
+        raw = np.empty((len(rows), self._stride), dtype=np.uint8)
+        buffers = memoryview(raw).cast("B") if raw.size else memoryview(b"")
+        places = [
+            (buffers[at : at + self._stride], start)
+            for at, start in zip(
+                range(0, raw.size, self._stride), (self._offset + rows * self._stride).tolist(), strict=True
+            )
+        ]
+        try:
+            for buffer, start in self._asked_for(places):
+                if os.preadv(self._handle, [buffer], start) != self._stride:
+                    raise JPQError(f"{self.path} was cut short after it was opened: {_REMEDY}")
+        except OSError as error:
+            raise JPQError(f"{self.path} cannot be read ({reason_of(error)}): {_REMEDY}") from error
+        return raw
+
+    def _asked_for(self, places: list[tuple[memoryview, int]]) -> list[tuple[memoryview, int]]:
+        """Fill what is in the page cache, ask the system for the rest, and return what is still to be read."""
+        if _FROM_CACHE is not None:
+            places = [place for place in places if not self._from_cache(*place)]
+        if hasattr(os, "posix_fadvise"):
+            for _, start in places:
+                os.posix_fadvise(self._handle, start, self._stride, os.POSIX_FADV_WILLNEED)
+        return places
+
+    def _from_cache(self, buffer: memoryview, start: int) -> bool:
+        try:
+            return os.preadv(self._handle, [buffer], start, _FROM_CACHE) == self._stride
+        except OSError:  # not in the cache, or the file system cannot tell: the plain read says what is wrong
+            return False
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """Yield all rows in order as they are in the file, some 32 MB at once: (n, bytes a row) uint8."""
+        rows = max(1, _CHUNK_BYTES // self._stride)
+        for start in range(0, self.count, rows):
+            wanted = min(rows, self.count - start) * self._stride
+            try:
+                data = os.pread(self._handle, wanted, self._offset + start * self._stride)
+            except OSError as error:
+                raise JPQError(f"{self.path} cannot be read ({reason_of(error)}): {_REMEDY}") from error
+            if len(data) != wanted:
+                raise JPQError(f"{self.path} was cut short after it was opened: {_REMEDY}")
+            yield np.frombuffer(data, dtype=np.uint8).reshape(-1, self._stride)
+
+    def chunks_as(self, dtype: str) -> Iterator[np.ndarray]:
+        """As :meth:`chunks`, in another type of number; rows of the same type stay what they are, bit by bit."""
+        for raw in self.chunks():
+            yield raw if dtype == self.dtype else encode_rows(decode_rows(raw, self.dtype), dtype)
+
+
+def write_vectors(
+    path: str | os.PathLike, dtype: str, count: int, dimension: int, chunks: Iterable[np.ndarray]
+) -> None:
+    """Write a vectors file in one pass; it appears whole or not at all.
+
+    Args:
+        path: the file.
+        dtype: one of :data:`DTYPES`.
+        count, dimension: N, D.
+        chunks: rows in order as :func:`encode_rows` makes them, N in all.
+
+    Raises:
+        JPQError: there are not N rows of that width.
+    """
+    shape, width = [count, _width(dtype, dimension)], row_bytes(dtype, dimension)
+    header = json.dumps(
+        {
+            "__metadata__": {"dtype": dtype, "dimension": str(dimension)},
+            _ROWS: {"dtype": _KINDS[dtype], "shape": shape, "data_offsets": [0, count * width]},
+        }
+    ).encode()
+    header += b" " * (-len(header) % 64)
+    with new_file(path, "wb") as file:
+        file.write(_LENGTH.pack(len(header)) + header)
+        written = 0
+        for raw in chunks:
+            if raw.shape[1] != width:
+                raise JPQError(f"rows of {raw.shape[1]} bytes, {width} expected for {dimension} {dtype}")
+            file.write(np.ascontiguousarray(raw))
+            written += len(raw)
+        if written != count:
+            raise JPQError(f"{written:,} vectors for {count:,} documents: give one for each document, in their order")
+
+
+def encode_rows(vectors: np.ndarray, dtype: str) -> np.ndarray:
+    """Turn (n, D) float32 into rows of a file: (n, bytes a row) uint8. Values must be finite."""
+    if dtype != "int8":
+        return np.ascontiguousarray(vectors, dtype=_NUMPY[dtype]).view(np.uint8).reshape(len(vectors), -1)
+    scales = (np.abs(vectors).max(axis=1, keepdims=True) / _LARGEST).astype("<f4")
+    integers = np.rint(np.divide(vectors, scales, out=np.zeros(vectors.shape, np.float32), where=scales > 0))
+    return np.hstack([scales.view(np.uint8), integers.clip(-_LARGEST, _LARGEST).astype(np.int8).view(np.uint8)])
+
+
+def decode_rows(raw: np.ndarray, dtype: str) -> np.ndarray:
+    """Turn rows of a file, (n, bytes a row) uint8, into vectors: (n, D) float32."""
+    if dtype != "int8":
+        return raw.view(_NUMPY[dtype]).astype(np.float32, copy=False)
+    scales = np.ascontiguousarray(raw[:, :4]).view("<f4")
+    return raw[:, 4:].view(np.int8) * scales.astype(np.float32)
+
+
+def row_bytes(dtype: str, dimension: int) -> int:
+    """Return what a document costs on disk."""
+    return _width(dtype, dimension) * {"int8": 1, "float16": 2, "float32": 4}[dtype]
+
+
+def content_digest(path: str | os.PathLike) -> str:
+    """Tell whether a file is the one it was: SHA-256 of its size and of 64 evenly spaced parts, 16 MB at most in all.
+
+    So files up to that size are read whole. To see one byte changed in a larger one takes its full SHA-256, which
+    ``index describe --verify`` compares.
+    """
+    path, digest = Path(path), hashlib.sha256()
+    size = path.stat().st_size
+    digest.update(str(size).encode())
+    step = max(_SAMPLE_BYTES, size // _SAMPLES)
+    with open(path, "rb") as file:
+        for start in itertools.islice(range(0, size, step), _SAMPLES):
+            file.seek(start)
+            digest.update(file.read(_SAMPLE_BYTES))
+        file.seek(max(0, size - _SAMPLE_BYTES))
+        digest.update(file.read())
+    return digest.hexdigest()
+
+
+def _width(dtype: str, dimension: int) -> int:
+    return dimension + 4 if dtype == "int8" else dimension
+
+
+_NUMPY = {"float16": "<f2", "float32": "<f4"}
+_KINDS = {"int8": "U8", "float16": "F16", "float32": "F32"}
