@@ -32,6 +32,10 @@ MOVED = {
     "jpq_pyserini.text_encoder": "jpq_pyserini.encoders.text_encoder",
     "jpq_pyserini.topics": "jpq_pyserini.data.topics",
     "jpq_pyserini.torch_search": "jpq_pyserini.index.torch_search",
+    "jpq_pyserini.train.evaluation": "jpq_pyserini.train.trainer",
+    "jpq_pyserini.train.given_negatives": "jpq_pyserini.train.negatives",
+    "jpq_pyserini.train.interrupt": "jpq_pyserini.train.checkpoint",
+    "jpq_pyserini.train.objective": "jpq_pyserini.train.step",
     "jpq_pyserini.train.opq": "jpq_pyserini.codec.opq",
 }
 

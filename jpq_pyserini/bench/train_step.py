@@ -10,8 +10,7 @@ import copy
 import json
 import os
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -20,76 +19,46 @@ import torch
 
 from jpq_pyserini.cli import command_line, run_main
 from jpq_pyserini.codec.quantizer import ProductQuantizer
-from jpq_pyserini.data.topics import read_topics
+from jpq_pyserini.data.topics import TrainingQuery, read_topics
 from jpq_pyserini.encoders.text_encoder import load_text_encoder
 from jpq_pyserini.index import library_versions
 from jpq_pyserini.storage import new_file
 from jpq_pyserini.train.config import TrainConfig
 from jpq_pyserini.train.inputs import uses_bf16
 from jpq_pyserini.train.model import JPQModel, embed_with_gradients
-from jpq_pyserini.train.negatives import FaissCodeSearch, take_negatives
-from jpq_pyserini.train.objective import Batch, objective
-from jpq_pyserini.train.optimizer import make_optimizer
+from jpq_pyserini.train.negatives import SearchedNegatives
+from jpq_pyserini.train.search import FaissCodeSearch
+from jpq_pyserini.train.step import TrainingStep
+from jpq_pyserini.train.stopwatch import Stopwatch
 
 PHASES = ("encode", "search", "loss", "update")
 
 
-class Step:
-    """What both ways share: a model, a search and a clock; subclasses fill in the phases that differ."""
+class PublishedStep:
+    """Embeddings rebuilt (equation 14), one query after the other, all parameters, float32.
 
-    config: TrainConfig
+    Takes and has what :class:`~jpq_pyserini.train.step.TrainingStep` takes and has.
+    """
 
-    def __init__(self, encoder, codec: ProductQuantizer, codes: np.ndarray, bf16: bool):
-        self.model = JPQModel(copy.deepcopy(encoder), codec, codes, np.empty((0, codec.dimension)), bf16).train()
-        self.search = FaissCodeSearch(self.model.centroids, self.model.codes)
-        self.optimizer = self.make_optimizer()
+    def __init__(self, model: JPQModel, training: Sequence[TrainingQuery], config: TrainConfig):
+        self.model, self.training, self.config, self.watch = model, training, config, Stopwatch()
+        self.search = FaissCodeSearch(model.centroids, model.codes)
+        groups = [{"params": model.encoder.parameters()}, {"params": [model.centroids]}]
+        self.optimizer = torch.optim.AdamW(groups, lr=config.encoder_lr)
 
-    def __call__(self, texts: list[str], relevant: list[list[int]]) -> dict[str, float]:
-        """Do one step; returns seconds by phase."""
-        seconds = {}
-        queries = _timed(seconds, "encode", lambda: self.embed(texts))
-        hits = self.config.negatives + max(map(len, relevant))
+    def __call__(self, step: int, positions: Sequence[int]) -> None:
+        relevant = [self.training[position].rows for position in positions]
+        with self.watch.phase("encode"):
+            queries = embed_with_gradients(self.model.encoder, [self.training[position].text for position in positions])
         rotated = self.model.rotate(queries)
-        found = _timed(seconds, "search", lambda: self.search.search(rotated, hits))
-        _timed(seconds, "loss", lambda: self.loss(rotated, found, relevant).backward())
-        _timed(seconds, "update", self.update)
-        return seconds
-
-    def update(self) -> None:
-        """Clip and update; the search reads the new centroids by itself."""
-        torch.nn.utils.clip_grad_norm_(self.model.encoder.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-
-
-class OurStep(Step):
-    """As :class:`jpq_pyserini.train.trainer.Trainer` does it."""
-
-    config = TrainConfig()
-
-    def make_optimizer(self):
-        return make_optimizer(self.model, self.config)
-
-    def embed(self, texts):
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.model.bf16):
-            return embed_with_gradients(self.model.encoder, texts)
-
-    def loss(self, rotated, found, relevant):
-        batch = Batch.of(take_negatives(found, relevant, self.config.negatives))
-        return objective(self.config, batch, self.model.scores(rotated, batch.rows), None)
-
-
-class PublishedStep(Step):
-    """Embeddings rebuilt (equation 14), one query after the other, all parameters, float32."""
-
-    config = TrainConfig(train_encoder="all")
-
-    def make_optimizer(self):
-        groups = [{"params": self.model.encoder.parameters()}, {"params": [self.model.centroids]}]
-        return torch.optim.AdamW(groups, lr=self.config.encoder_lr)
-
-    def embed(self, texts):
-        return embed_with_gradients(self.model.encoder, texts)
+        with self.watch.phase("search"):
+            found = self.search.search(rotated, self.config.negatives + max(map(len, relevant)))
+        with self.watch.phase("loss"):
+            self.loss(rotated, found, relevant).backward()
+        with self.watch.phase("update"):
+            torch.nn.utils.clip_grad_norm_(self.model.encoder.parameters(), self.config.max_grad_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
 
     def loss(self, rotated, found, relevant):
         total = 0.0
@@ -119,16 +88,29 @@ def measure(
     centroids = (rng.standard_normal((m, 256, D // m)) * 0.05).astype(np.float32)
     codec = ProductQuantizer(centroids, centroids, np.linalg.qr(rng.standard_normal((D, D)))[0])
     codes = rng.integers(0, 256, (documents, m), dtype=np.uint8)
-    bf16 = uses_bf16("auto", torch.device("cpu"))
-    ways = {"ours": OurStep(encoder, codec, codes, bf16), "published": PublishedStep(encoder, codec, codes, False)}
+    training = []
+    for _ in range(steps + 1):
+        texts = rng.choice(len(queries), batch_size)
+        relevant = rng.integers(0, documents, batch_size)
+        training += [TrainingQuery("", queries[i], [int(row)]) for i, row in zip(texts, relevant, strict=True)]
+
+    def model(bf16: bool) -> JPQModel:
+        return JPQModel(copy.deepcopy(encoder), codec, codes, np.empty((0, D)), bf16).train()
+
+    config, ours = TrainConfig(), model(uses_bf16("auto", torch.device("cpu")))
+    search = FaissCodeSearch(ours.centroids, ours.codes, ours.rotation)
+    negatives = SearchedNegatives(search, training, documents, config.negatives)
+    ways = {
+        "ours": TrainingStep(ours, negatives, training, config, score_scale=1.0, total_steps=steps + 1),
+        "published": PublishedStep(model(bf16=False), training, config),
+    }
     times: dict[str, list[dict]] = {name: [] for name in ways}
     for step in range(steps + 1):
-        texts = [queries[i] for i in rng.choice(len(queries), batch_size)]
-        relevant = [[int(row)] for row in rng.integers(0, documents, batch_size)]
         for name, way in ways.items():
-            seconds = way(texts, relevant)
+            way.watch = Stopwatch()
+            way(step, range(step * batch_size, (step + 1) * batch_size))
             if step:  # the first warms up
-                times[name].append(seconds)
+                times[name].append(way.watch.seconds)
     return {
         name: {phase: statistics.median(each[phase] for each in taken) for phase in PHASES}
         for name, taken in times.items()
@@ -172,13 +154,6 @@ def main() -> None:
         with new_file(args.output) as file:
             record = {"command": command_line("jpq_pyserini.bench.train_step"), "versions": library_versions()}
             json.dump({**record, "seconds": results}, file, indent=1)
-
-
-def _timed(seconds: dict[str, float], phase: str, work: Callable):
-    started = time.perf_counter()
-    result = work()
-    seconds[phase] = time.perf_counter() - started
-    return result
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import json
 import os
 import re
 import shutil
+import signal
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from torch import Tensor
 
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.storage import new_directory, new_file
+from jpq_pyserini.train.model import JPQModel
+from jpq_pyserini.train.optimizer import trained_parameters
 
 _STEP = re.compile(r"step-(\d+)")
 _TENSORS, _FACTS, _FINGERPRINT = "state.safetensors", "state.json", "run.json"
@@ -104,17 +108,59 @@ class CheckpointDirectory:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the state of an optimizer as named tensors, parameters numbered in order."""
-    state = optimizer.state_dict()["state"]
-    return {f"optimizer.{index}.{key}": value for index, values in state.items() for key, value in values.items()}
+def tensors_of(model: JPQModel, best: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return all that the next steps depend on: weights, the best ones so far, optimizer and random numbers."""
+    tensors = {f"model.{name}": value.detach() for name, value in trained_parameters(model).items()}
+    tensors |= {f"best.{name}": value for name, value in best.items()}
+    state = optimizer.state_dict()["state"]  # parameters are numbered in order
+    tensors |= {f"optimizer.{index}.{key}": value for index, values in state.items() for key, value in values.items()}
+    tensors["rng.cpu"] = torch.get_rng_state()
+    if model.device.type == "cuda":
+        tensors["rng.cuda"] = torch.cuda.get_rng_state(model.device)
+    return tensors
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what :func:`optimizer_tensors` took."""
+def restore(tensors: dict[str, Tensor], model: JPQModel, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Put back what :func:`tensors_of` took; returns the best weights."""
+    with torch.no_grad():
+        for name, value in trained_parameters(model).items():
+            value.copy_(tensors[f"model.{name}"])
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):
             _, index, key = name.split(".", 2)
             state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    torch.set_rng_state(tensors["rng.cpu"])
+    if "rng.cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["rng.cuda"], model.device)
+    return {name: tensors[f"best.{name}"].to(model.device) for name in trained_parameters(model)}
+
+
+class StopRequests:
+    """Lets a step end before a signal stops the run: the first SIGINT or SIGTERM sets ``requested``.
+
+    A second one acts as usual. Does nothing outside the main thread, where Python delivers no signals.
+    """
+
+    def __init__(self):
+        self.requested = False
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._request)
+        return self
+
+    def __exit__(self, *_):
+        self._restore()
+
+    def _request(self, number, frame):
+        self.requested = True
+        self._restore()
+
+    def _restore(self):
+        while self._previous:
+            number, handler = self._previous.popitem()
+            signal.signal(number, handler)

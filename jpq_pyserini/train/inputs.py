@@ -4,7 +4,8 @@ import hashlib
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from jpq_pyserini.train.config import TrainConfig
 
 logger = logging.getLogger(__name__)
 
+#: Settings that a run may change when it is resumed.
+_NEUTRAL = ("checkpoint_steps", "log_with", "device")
 _WHOLE = 1 << 26  # files up to this size are fingerprinted whole, larger ones by their size and both ends
 
 
@@ -97,6 +100,49 @@ class QueryFiles:
             total = unjudged + len(pairs)
             logger.warning("%s: %d of %d queries have no relevant document, left out", self.topics, unjudged, total)
         return pairs
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a run was asked for.
+
+    Attributes:
+        embeddings: flat Faiss folder.
+        encoder: the query encoder to start from.
+        output: index directory to write.
+        training, dev: queries and judgements.
+        config: the settings.
+        negatives_run: run of the training queries, or None.
+
+    Raises:
+        JPQError: a run of negatives is missing, or given where none is read.
+    """
+
+    embeddings: str | os.PathLike
+    encoder: EncoderSource
+    output: str | os.PathLike
+    training: QueryFiles
+    dev: QueryFiles
+    config: TrainConfig
+    negatives_run: str | os.PathLike | None = None
+
+    def __post_init__(self):
+        source = self.config.negatives_from
+        if source == "run" and self.negatives_run is None:
+            raise JPQError("--negatives-from run: give the run of the training topics, e.g. BM25's, as --negatives-run")
+        if source != "run" and self.negatives_run is not None:
+            raise JPQError(
+                f"--negatives-run {self.negatives_run} is not read with --negatives-from {source}: "
+                "add --negatives-from run, or leave it out"
+            )
+
+    def fingerprint(self) -> dict:
+        """What two runs must share for one to go on from the other's checkpoint."""
+        settings = {name: value for name, value in asdict(self.config).items() if name not in _NEUTRAL}
+        files = {"index": Path(self.embeddings, "index"), "docid": Path(self.embeddings, "docid")}
+        files |= {"topics": self.training.topics, "qrels": self.training.qrels}
+        files |= {"dev_topics": self.dev.topics, "dev_qrels": self.dev.qrels, "negatives_run": self.negatives_run}
+        return settings | asdict(self.encoder) | {name: fingerprint(path) for name, path in files.items()}
 
 
 def is_normalised(flat: FlatFolder) -> bool:

@@ -1,12 +1,15 @@
-"""Pairwise ranking losses on scores (equations 13, 16, 17), batched: no loop over queries.
+"""Losses on scores, batched: no loop over queries.
 
-Every loss takes ``positives`` (B, P) and ``negatives`` (B, n) scores with boolean masks of the same shapes, and returns
-a scalar: the mean over a query's pairs, then over the queries that have a pair.
+The pairwise ranking losses (equations 13, 16, 17) take ``positives`` (B, P) and ``negatives`` (B, n) scores with
+boolean masks of the same shapes, and return a scalar: the mean over a query's pairs, then over the queries that have a
+pair.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from jpq_pyserini.codec.opq import assign, reconstruct
 
 
 def lambdarank(positives: Tensor, negatives: Tensor, positive_mask: Tensor, negative_mask: Tensor, cut: int) -> Tensor:
@@ -68,3 +71,9 @@ def distillation(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     log_teacher = teacher.masked_fill(~mask, -torch.inf).log_softmax(1)
     terms = log_teacher.exp() * (log_teacher - log_student)
     return terms.masked_fill(~mask, 0.0).sum(1).mean()
+
+
+def reconstruction(rotated_documents: Tensor, centroids: Tensor) -> Tensor:
+    """Equation 9 for a batch: the mean over (n, D) documents of ‖d − d†‖², codes taken anew, gradients to centroids."""
+    codes = assign(rotated_documents, centroids.detach())
+    return (rotated_documents - reconstruct(codes, centroids)).square().sum(1).mean()

@@ -48,6 +48,10 @@ class JPQModel(nn.Module):
         """Score (B, D) *unrotated* queries by equation 2 against uncompressed (B, n) documents; returns s (B, n)."""
         return torch.einsum("bd,bnd->bn", queries, self.documents(rows))
 
+    def autocast(self):
+        """Run the encoder in bfloat16 within this context, if the model is to."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
     def documents(self, rows: Tensor) -> Tensor:
         """Return uncompressed embeddings (…, D) of documents by row (…), unrotated, without gradients."""
         return torch.from_numpy(np.ascontiguousarray(self.flat[rows.cpu().numpy()])).to(rows.device)

@@ -1,161 +1,199 @@
-"""End-to-end negative sampling (section 3.4): the batch searches the whole corpus with the current centroids.
+"""Negatives of a training step: searched with the current weights, drawn at random, or taken from a run."""
 
-On a CPU Faiss searches, which is fastest there; on a GPU torch does, in the memory where codes and centroids are
-already. faiss-gpu would not do: its index keeps a copy of the codes and takes new centroids only when it is built, and
-here they are new at every step.
-"""
-
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import faiss
 import numpy as np
 import torch
 from torch import Tensor
 
-from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.data.flat import FlatFolder
-from jpq_pyserini.index import layouts
-from jpq_pyserini.index.torch_search import best_in_tiles, decoded_tiles, tile_rows
+from jpq_pyserini.data.run_hits import best_irrelevant
+from jpq_pyserini.data.topics import TrainingQuery
+from jpq_pyserini.errors import JPQError
 from jpq_pyserini.train.config import TrainConfig
 from jpq_pyserini.train.model import JPQModel
+from jpq_pyserini.train.search import Search, code_search, flat_search
 
-_TORCH_DEVICES = {"cuda"}  # where torch searches; on all others Faiss does, on the CPU
+logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Candidates:
-    """Documents of a batch, padded; row numbers of padding are 0 and masked out.
-
-    Attributes:
-        positives: (B, P) int64 rows, the relevant documents, with ``positive_mask`` (B, P) bool.
-        negatives: (B, n) int64 rows, best first, with ``negative_mask`` (B, n) bool.
-    """
-
-    positives: Tensor
-    positive_mask: Tensor
-    negatives: Tensor
-    negative_mask: Tensor
+# Last element of the seed sequence of a draw: [seed, step, position, 1] never equals [seed, epoch] of the batch order.
+_DRAW = 1
 
 
-class Search(Protocol):
-    """What all searches here do."""
+class Negatives(Protocol):
+    """Where the candidate documents of a step come from."""
 
-    def search(self, queries: Tensor, hits: int) -> Tensor:
-        """Return the rows (B, hits) int64 of the best documents for queries (B, D), best first; -1 for none.
+    def find(self, step: int, positions: Sequence[int], queries: Tensor, teacher: Tensor | None) -> Tensor:
+        """Return candidate rows (B, n) int64, -1 for none, on the device of the queries; some may be relevant.
 
-        The rows are on the device of the queries. Searches over codes take rotated queries, others unrotated ones.
+        Args:
+            step: number of the step, from 0.
+            positions: of the B training queries.
+            queries: (B, D) their unrotated embeddings by the trained encoder, without gradients.
+            teacher: (B, D) the same by the untouched encoder; None if the settings need none.
         """
 
 
-class FaissCodeSearch:
-    """Exhaustive search over codes by equation 12, with Faiss; nothing is rebuilt between two steps.
+class SearchedNegatives:
+    """The top documents of a search of the whole collection (section 3.4).
 
     Args:
-        centroids: (M, K, D/M), read anew at each search: give the parameter that is trained.
-        codes: (N, M) uint8, which Faiss copies.
+        search: finds them.
+        training: the training queries; a search returns as many documents more as a query has relevant ones.
+        documents: N.
+        count: n̂, negatives wanted.
+        by_teacher: search with the embeddings of the untouched encoder, which gives static negatives.
     """
 
-    def __init__(self, centroids: Tensor, codes: Tensor):
-        self._centroids = centroids
-        first = self._current()
-        self._index = layouts.build(ProductQuantizer(first, first), codes.cpu().numpy())
+    def __init__(
+        self, search: Search, training: Sequence[TrainingQuery], documents: int, count: int, by_teacher: bool = False
+    ):
+        self._search, self._training, self._by_teacher = search, training, by_teacher
+        self._documents, self._count = documents, count
 
-    def search(self, queries: Tensor, hits: int) -> Tensor:
-        """As :class:`Search`; equal scores come in no fixed order."""
-        layouts.set_centroids(self._index, self._current())
-        rows = self._index.search(_float_array(queries), hits)[1]
-        return torch.from_numpy(rows).to(queries.device)
-
-    def _current(self) -> np.ndarray:
-        return self._centroids.detach().cpu().numpy()
+    def find(self, step: int, positions: Sequence[int], queries: Tensor, teacher: Tensor | None) -> Tensor:
+        """See :class:`Negatives`; best first."""
+        hits = self._count + max(len(self._training[position].rows) for position in positions)
+        return self._search.search(teacher if self._by_teacher else queries, min(hits, self._documents))
 
 
-class TorchCodeSearch:
-    """The same on the device of the centroids, with the very codes and centroids that are given: no copies.
+class RandomNegatives:
+    """Documents drawn uniformly from the collection without replacement, anew at every step.
+
+    A draw depends on the seed, the step and the query alone, so that a resumed run, and two processes with half of a
+    batch each, have the same.
 
     Args:
-        centroids, codes: as for :class:`FaissCodeSearch`, on one device.
-        tile: documents decoded at once; None: as many as fit 256 MB.
+        training: the queries; a draw has as many documents more as a query has relevant ones, which may be among them.
+        documents: N.
+        count: n̂, negatives wanted.
+        seed: of the run.
     """
 
-    def __init__(self, centroids: Tensor, codes: Tensor, tile: int | None = None):
-        self._centroids, self._codes, self._tile = centroids, codes, tile
+    def __init__(self, training: Sequence[TrainingQuery], documents: int, count: int, seed: int):
+        self._training, self._documents, self._count, self._seed = training, documents, count, seed
 
-    def search(self, queries: Tensor, hits: int) -> Tensor:
-        """As :class:`Search`; equal scores are in row order."""
-        tiles = decoded_tiles(self._codes, self._centroids.detach(), queries.shape[1], self._tile)
-        return best_in_tiles(queries.detach().float(), tiles, hits)[1]
+    def find(self, step: int, positions: Sequence[int], queries: Tensor, teacher: Tensor | None) -> Tensor:
+        """See :class:`Negatives`; in random order."""
+        draws = [self._draw(step, position) for position in positions]
+        found = np.full((len(draws), max(map(len, draws))), -1, np.int64)
+        for rows, draw in zip(found, draws, strict=True):
+            rows[: len(draw)] = draw
+        return torch.from_numpy(found).to(queries.device)
+
+    def _draw(self, step: int, position: int) -> np.ndarray:
+        size = min(self._count + len(self._training[position].rows), self._documents)
+        generator = np.random.default_rng([self._seed, step, position, _DRAW])
+        return generator.choice(self._documents, size, replace=False)
 
 
-class FaissFlatSearch:
-    """The same over uncompressed embeddings: the 'BF negatives' of figure 3, and ADORE.
+class RunNegatives:
+    """The top irrelevant documents of a run, the same at every step.
 
     Args:
-        flat: the folder; it stays on disk, and is read through once a search.
+        table: (Q, n) int32 rows, -1 for none, as :func:`negatives_of_run` returns them.
     """
 
-    def __init__(self, flat: FlatFolder):
-        self._flat = flat
+    def __init__(self, table: np.ndarray):
+        self._table = table
 
-    def search(self, queries: Tensor, hits: int) -> Tensor:
-        """As :class:`Search`; equal scores come in no fixed order."""
-        best = faiss.ResultHeap(len(queries), hits, keep_max=True)
-        array = _float_array(queries)
-        for start, chunk in self._flat.chunks():
-            scores, rows = faiss.knn(array, chunk, min(hits, len(chunk)), metric=faiss.METRIC_INNER_PRODUCT)
-            best.add_result(scores, rows + start)
-        best.finalize()
-        return torch.from_numpy(best.I).to(queries.device)
+    def find(self, step: int, positions: Sequence[int], queries: Tensor, teacher: Tensor | None) -> Tensor:
+        """See :class:`Negatives`; best first."""
+        return torch.from_numpy(self._table[list(positions)].astype(np.int64)).to(queries.device)
 
 
-class TorchFlatSearch:
-    """The same with torch, on the device of the queries: the folder goes there part by part.
+def make_negatives(
+    config: TrainConfig,
+    model: JPQModel,
+    flat: FlatFolder,
+    search: Search,
+    training: Sequence[TrainingQuery],
+    table: np.ndarray | None = None,
+) -> Negatives:
+    """Make what ``--negatives-from`` names.
 
     Args:
-        flat: the folder.
-        tile: documents moved at once; None: as many as fit 256 MB.
+        config, model, flat, training: of the run; the model is on its device and not trained yet.
+        search: of the index that is trained (:func:`~jpq_pyserini.train.search.index_search`).
+        table: what :func:`negatives_of_run` returned, for ``--negatives-from run``.
     """
+    documents = len(flat.docids)
+    if config.negatives_from == "random":
+        return RandomNegatives(training, documents, config.negatives, config.seed)
+    if config.negatives_from == "run":
+        return RunNegatives(table)
+    static = config.negatives_from == "static"
+    if static:
+        search = code_search(model, model.centroids.detach().clone())
+    elif config.negatives_from == "flat":
+        search = flat_search(model, flat)
+    return SearchedNegatives(search, training, documents, config.negatives, by_teacher=static)
 
-    def __init__(self, flat: FlatFolder, tile: int | None = None):
-        self._flat, self._tile = flat, tile or tile_rows(flat.embeddings.shape[1])
 
-    def search(self, queries: Tensor, hits: int) -> Tensor:
-        """As :class:`Search`; equal scores are in row order."""
-        tiles = ((start, torch.from_numpy(chunk).to(queries.device)) for start, chunk in self._flat.chunks(self._tile))
-        return best_in_tiles(queries.detach().float(), tiles, hits)[1]
+def negatives_of_run(
+    path: str | os.PathLike,
+    training: Sequence[TrainingQuery],
+    rows: Mapping[str, int],
+    count: int,
+    progress: bool = True,
+) -> tuple[Sequence[TrainingQuery], np.ndarray]:
+    """Read the best ``count`` irrelevant documents of each training query from a run.
+
+    Args:
+        path, training, rows, count, progress: as for :func:`~jpq_pyserini.data.run_hits.best_irrelevant`.
+
+    Returns:
+        the training queries that have any, and their negatives, (Q, count) int32 rows, -1 for none.
+
+    Raises:
+        JPQError: a bad run, or one that has negatives for no query.
+    """
+    table = best_irrelevant(path, training, rows, count, progress)
+    kept = np.flatnonzero(table[:, 0] >= 0)
+    left_out = len(training) - len(kept)
+    if not len(kept):
+        raise JPQError(f"--negatives-run {path}: all its hits are relevant: give one with more hits")
+    if left_out:
+        logger.warning("%s: %d of %d training queries have no irrelevant hit, left out", path, left_out, len(training))
+        training, table = [training[position] for position in kept], table[kept]
+    return training, table
 
 
 @dataclass(frozen=True)
-class Searches:
-    """Where candidates and dev results come from.
+class Batch:
+    """The documents of a batch of B queries, padded: relevant ones first, then negatives; padding has row 0.
 
     Attributes:
-        quantized: over the codes, with the model's centroids; None for a flat index.
-        flat: over the uncompressed embeddings.
-        static: over the codes with the centroids as OPQ left them; None when the settings do not want it.
+        rows: (B, P + n) int64.
+        positive_mask: (B, P) bool, False for padding; ``negative_mask`` (B, n) alike.
     """
 
-    quantized: Search | None
-    flat: Search
-    static: Search | None = None
+    rows: Tensor
+    positive_mask: Tensor
+    negative_mask: Tensor
 
-    @classmethod
-    def of(cls, model: JPQModel, flat: FlatFolder, config: TrainConfig) -> "Searches":
-        """Make what the settings want for a model that is on its device already, and not trained yet."""
-        on_device = model.device.type in _TORCH_DEVICES
-        over_codes = TorchCodeSearch if on_device else FaissCodeSearch
-        wants_static = config.negatives_from == "static"
-        return cls(
-            over_codes(model.centroids, model.codes) if model.centroids is not None else None,
-            TorchFlatSearch(flat) if on_device else FaissFlatSearch(flat),
-            over_codes(model.centroids.detach().clone(), model.codes) if wants_static else None,
-        )
+    @property
+    def negatives(self) -> Tensor:
+        """Rows (B, n) of the negatives, in the order in which they were found."""
+        return self.rows[:, self.positive_mask.shape[1] :]
+
+    @property
+    def mask(self) -> Tensor:
+        """(B, P + n) bool, False for padding."""
+        return torch.cat([self.positive_mask, self.negative_mask], 1)
+
+    def split(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Split (B, P + n) scores into those of positives and negatives, followed by their masks."""
+        width = self.positive_mask.shape[1]
+        return scores[:, :width], scores[:, width:], self.positive_mask, self.negative_mask
 
 
-def take_negatives(found: Tensor, relevant: Sequence[Sequence[int]], count: int) -> Candidates:
-    """Split what a search found into negatives and give the relevant documents their place (equation 20).
+def split_negatives(found: Tensor, relevant: Sequence[Sequence[int]], count: int) -> Batch:
+    """Take the irrelevant documents among those found as negatives, after the relevant ones (equation 20).
 
     Args:
         found: (B, ≥ count + P) int64 rows, best first, -1 for none, where P is the most relevant documents of a query.
@@ -163,7 +201,7 @@ def take_negatives(found: Tensor, relevant: Sequence[Sequence[int]], count: int)
         count: n̂, negatives wanted.
 
     Returns:
-        The candidates, on the device of ``found``.
+        The batch, on the device of ``found``.
     """
     width = max(map(len, relevant), default=0)
     padded = [[*rows, *[0] * (width - len(rows))] for rows in relevant]
@@ -175,8 +213,4 @@ def take_negatives(found: Tensor, relevant: Sequence[Sequence[int]], count: int)
     order = (~usable).byte().argsort(dim=1, stable=True)[:, :count]  # usable ones first, still best first
     negative_mask = usable.gather(1, order)
     negatives = found.gather(1, order).where(negative_mask, 0)
-    return Candidates(positives, positive_mask, negatives, negative_mask)
-
-
-def _float_array(queries: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(queries.detach().float().cpu().numpy())
+    return Batch(torch.cat([positives, negatives], 1), positive_mask, negative_mask)

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,54 +21,24 @@ from jpq_pyserini.storage import refuse_existing
 from jpq_pyserini.train import initialise
 from jpq_pyserini.train.checkpoint import CheckpointDirectory
 from jpq_pyserini.train.config import NORMALISED_SCORE_SCALE, TrainConfig
-from jpq_pyserini.train.given_negatives import check_flags, given_negatives
 from jpq_pyserini.train.inputs import (
     EncoderSource,
     QueryFiles,
-    fingerprint,
+    Run,
     is_normalised,
     uses_bf16,
     wants_cpu,
 )
 from jpq_pyserini.train.model import JPQModel
-from jpq_pyserini.train.negatives import Searches
+from jpq_pyserini.train.negatives import make_negatives, negatives_of_run
+from jpq_pyserini.train.optimizer import DivergenceError
 from jpq_pyserini.train.report import TrainReport, training_record
+from jpq_pyserini.train.search import index_search
+from jpq_pyserini.train.step import TrainingStep
 from jpq_pyserini.train.stopwatch import Stopwatch
 from jpq_pyserini.train.trainer import Trainer, total_steps
 
-#: Settings that a run may change when it is resumed.
-_NEUTRAL = ("checkpoint_steps", "log_with", "device")
 _WAIT = timedelta(days=7)  # the other processes wait while the first learns OPQ and codes all documents
-
-
-@dataclass(frozen=True)
-class Run:
-    """Everything a run was asked for.
-
-    Attributes:
-        embeddings: flat Faiss folder.
-        encoder: the query encoder to start from.
-        output: index directory to write.
-        training, dev: queries and judgements.
-        config: the settings.
-        negatives_run: run of the training queries, or None.
-    """
-
-    embeddings: str | os.PathLike
-    encoder: EncoderSource
-    output: str | os.PathLike
-    training: QueryFiles
-    dev: QueryFiles
-    config: TrainConfig
-    negatives_run: str | os.PathLike | None = None
-
-    def fingerprint(self) -> dict:
-        """What two runs must share for one to go on from the other's checkpoint."""
-        settings = {name: value for name, value in asdict(self.config).items() if name not in _NEUTRAL}
-        files = {"index": Path(self.embeddings, "index"), "docid": Path(self.embeddings, "docid")}
-        files |= {"topics": self.training.topics, "qrels": self.training.qrels}
-        files |= {"dev_topics": self.dev.topics, "dev_qrels": self.dev.qrels, "negatives_run": self.negatives_run}
-        return settings | asdict(self.encoder) | {name: fingerprint(path) for name, path in files.items()}
 
 
 def train_index(
@@ -114,14 +84,15 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
     watch, config = Stopwatch(), run.config
     with watch.phase("load"):
         refuse_existing(run.output)
-        check_flags(config, run.negatives_run)
         flat = FlatFolder.open(run.embeddings)
         if config.compress:
             check_sizes(len(flat.docids), flat.embeddings.shape[1], config.m, config.nbits)
         rows = RowsByDocid(flat.docids, place=str(flat.path / "docid"))
         training = run.training.read(rows, needed=config.epochs > 0, labels=config.labels_needed)
         dev = run.dev.read(rows, flag="dev-", needed=False, labels=True)
-        training, given = given_negatives(config, training, run.negatives_run, rows, progress)
+        table = None
+        if config.negatives_from == "run" and training:
+            training, table = negatives_of_run(run.negatives_run, training, rows, config.negatives, progress)
         del rows
         accelerator = Accelerator(
             cpu=wants_cpu(config),
@@ -133,20 +104,33 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
             accelerator.init_trackers("jpq", config=asdict(config))
         encoder = run.encoder.load(flat, config.max_query_length, str(accelerator.device))
         scale = config.score_scale or (NORMALISED_SCORE_SCALE if is_normalised(flat) else 1.0)
-        checkpoints = _checkpoints(run, resume, accelerator) if total_steps(config, len(training)) else None
+        steps = total_steps(config, len(training))
+        checkpoints = _checkpoints(run, resume, accelerator) if steps else None
 
     progress = progress and accelerator.is_main_process
     codec, codes = _start(flat, config, checkpoints, accelerator, progress, watch) if config.compress else (None, None)
     with watch.phase("load"):
         bf16 = uses_bf16(config.precision, accelerator.device)
         model = JPQModel(encoder, codec, codes, flat.embeddings, bf16).to(accelerator.device)
-        searches = Searches.of(model, flat, config)
-    trainer = Trainer(model, searches, config, scale, training, dev, accelerator, checkpoints, progress, watch, given)
-    trainer.run()
+        search = index_search(model, flat)
+        negatives = make_negatives(config, model, flat, search, training, table)
+        step = TrainingStep(model, negatives, training, config, scale, steps, watch)
+    trainer = Trainer(step, search, dev, accelerator, checkpoints, progress)
+    try:
+        trainer.run()
+    except DivergenceError:  # and would again from the checkpoint
+        if checkpoints is not None and accelerator.is_main_process:
+            checkpoints.remove()
+        raise
 
     report = TrainReport.of(run.output, flat, codec, trainer)
     record = training_record(run, trainer, scale)
-    del trainer, searches  # and with them the copy of the codes that was searched: writing needs one of its own
+    del (
+        trainer,
+        step,
+        search,
+        negatives,
+    )  # and with them the copy of the codes that was searched: writing needs one of its own
     with watch.phase("write"):
         if accelerator.is_main_process:
             _write(run, flat, codec, codes, model, record, progress, watch)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.train.inputs import Run
 from jpq_pyserini.train.trainer import Curve, Trainer
 
 
@@ -80,7 +81,7 @@ class TrainReport:
         return "\n".join(lines)
 
 
-def training_record(run, trainer: Trainer, score_scale: float) -> dict:
+def training_record(run: Run, trainer: Trainer, score_scale: float) -> dict:
     """What ``jpq.json`` keeps of a run, but for its times: enough to run it again and see if the result is the same."""
     curve, config = trainer.curve, trainer.config
     paths = {

@@ -15,17 +15,16 @@ from jpq_pyserini.data.docids import RowsByDocid
 from jpq_pyserini.data.run_hits import best_irrelevant
 from jpq_pyserini.data.runs import read_run
 from jpq_pyserini.data.topics import TrainingQuery
-from jpq_pyserini.train import trainer
-from jpq_pyserini.train.given_negatives import RandomNegatives
-from jpq_pyserini.train.inputs import EncoderSource, QueryFiles
-from jpq_pyserini.train.negatives import take_negatives
-from jpq_pyserini.train.pipeline import Run
+from jpq_pyserini.train import step as training_step
+from jpq_pyserini.train.inputs import EncoderSource, QueryFiles, Run
+from jpq_pyserini.train.negatives import RandomNegatives, split_negatives
 
 from helpers.processes import run_python
 from helpers.training import ENVIRONMENT, FAST, command, run, start, trained_by_one_and_by_two, wait_for_step
 
 FLAT = {"scoring": "flat", "compress": False}
 ROWS = RowsByDocid([f"d{row}" for row in range(40)], "test")
+NO_QUERIES = torch.empty(0)  # drawing looks at none
 TRAINING = [TrainingQuery(f"q{i}", "text", [i, 2 * i]) for i in range(1, 6)]
 
 
@@ -96,7 +95,7 @@ def test_random_negatives_are_uniform_and_each_step_and_query_has_its_own():
     source = RandomNegatives(training, documents=30, count=6, seed=1)
     counts, firsts = np.zeros((3, 30)), np.zeros(30)
     for step in range(2000):
-        taken = take_negatives(source.find(step, [0, 1, 2]), [query.rows for query in training], 6)
+        taken = split_negatives(source.find(step, [0, 1, 2], NO_QUERIES, None), [query.rows for query in training], 6)
         assert taken.negative_mask.all()
         for query, rows in enumerate(taken.negatives.tolist()):
             assert len(set(rows)) == 6
@@ -109,8 +108,11 @@ def test_random_negatives_are_uniform_and_each_step_and_query_has_its_own():
         assert np.abs(of_query[irrelevant] - 2000 * p).max() < 4.5 * np.sqrt(2000 * p * (1 - p))
     assert np.abs(firsts - 2000 / 30).max() < 4.5 * np.sqrt(2000 / 30)
     all_alike = [
-        torch.equal(source.find(7, [0, 2])[:, :6], other[:, :6])
-        for other in (source.find(8, [0, 2]), RandomNegatives(training, 30, 6, seed=2).find(7, [0, 2]))
+        torch.equal(source.find(7, [0, 2], NO_QUERIES, None)[:, :6], other[:, :6])
+        for other in (
+            source.find(8, [0, 2], NO_QUERIES, None),
+            RandomNegatives(training, 30, 6, seed=2).find(7, [0, 2], NO_QUERIES, None),
+        )
     ]
     assert not any(all_alike)
 
@@ -118,14 +120,14 @@ def test_random_negatives_are_uniform_and_each_step_and_query_has_its_own():
 def test_draws_do_not_depend_on_the_rest_of_the_batch():
     training = [TrainingQuery(str(i), "", list(range(i))) for i in range(6)]
     source = RandomNegatives(training, documents=20_000, count=50, seed=3)
-    together = source.find(4, [5, 0, 3, 2])
+    together = source.find(4, [5, 0, 3, 2], NO_QUERIES, None)
     assert together.shape == (4, 55)  # room for the relevant ones of the first
     again = RandomNegatives(training, documents=20_000, count=50, seed=3)
     for row, position in enumerate([5, 0, 3, 2]):
-        alone = again.find(4, [position])[0]
+        alone = again.find(4, [position], NO_QUERIES, None)[0]
         assert torch.equal(together[row][: len(alone)], alone)
         assert (together[row][len(alone) :] == -1).all()
-    few = RandomNegatives(training, documents=4, count=50, seed=3).find(0, [0])
+    few = RandomNegatives(training, documents=4, count=50, seed=3).find(0, [0], NO_QUERIES, None)
     assert sorted(few[0].tolist()) == [0, 1, 2, 3]
 
 
@@ -144,12 +146,12 @@ def test_a_training_takes_the_negatives_of_the_run(tiny, queries, tmp_path, monk
     seen = {}
 
     def watched(found, relevant, count):
-        taken = take_negatives(found, relevant, count)
+        taken = split_negatives(found, relevant, count)
         for (row,), negatives in zip(relevant, taken.negatives[:, :20].tolist(), strict=True):
             assert seen.setdefault(row, negatives) == negatives
         return taken
 
-    monkeypatch.setattr(trainer, "take_negatives", watched)
+    monkeypatch.setattr(training_step, "split_negatives", watched)
     report = with_run(tiny, queries, tmp_path / "out", path, epochs=2, **settings)
     assert sorted(seen) == list(range(10, 120))
     for row, negatives in seen.items():
@@ -166,18 +168,18 @@ def test_a_training_draws_its_negatives(tiny, queries, tmp_path, monkeypatch):
     draws = []
 
     def watched(found, relevant, count):
-        taken = take_negatives(found, relevant, count)
+        taken = split_negatives(found, relevant, count)
         draws.append((relevant, taken.negatives.tolist()))
         return taken
 
-    monkeypatch.setattr(trainer, "take_negatives", watched)
+    monkeypatch.setattr(training_step, "split_negatives", watched)
     report = run(tiny, queries, tmp_path / "a", negatives_from="random", encoder_lr=2e-3, **FLAT)
     assert report.after > report.before
     assert len(draws) == 64
     training = [TrainingQuery(str(i), "", [i]) for i in range(120)]
     expected = RandomNegatives(training, 300, 20, seed=42)
     for step, (relevant, negatives) in enumerate(draws):
-        drawn = take_negatives(expected.find(step, [row for (row,) in relevant]), relevant, 20)
+        drawn = split_negatives(expected.find(step, [row for (row,) in relevant], NO_QUERIES, None), relevant, 20)
         assert drawn.negatives.tolist() == negatives
     index = (tmp_path / "a" / "index").read_bytes()
     assert index == (tiny / "flat" / "index").read_bytes()

@@ -8,7 +8,7 @@ import torch
 
 from jpq_pyserini.train import losses
 from jpq_pyserini.train.model import table_scores
-from jpq_pyserini.train.negatives import take_negatives
+from jpq_pyserini.train.negatives import split_negatives
 
 from helpers.codes import random_codec, random_embeddings
 
@@ -89,9 +89,9 @@ def test_table_scores_and_gradients_equal_rebuilt_embeddings():
 
 def test_negatives_are_the_best_irrelevant_documents():
     found = torch.tensor([[5, 3, 9, 1, 7], [2, 8, 4, 6, 0], [4, 5, -1, -1, -1]])
-    taken = take_negatives(found, [[3], [0, 2], [11]], 3)
+    taken = split_negatives(found, [[3], [0, 2], [11]], 3)
     assert taken.negatives[:2].tolist() == [[5, 9, 1], [8, 4, 6]]  # equation 20: without 3; without 0 and 2
     assert taken.negative_mask.tolist() == [[True] * 3, [True] * 3, [True, True, False]]
-    assert taken.positives.tolist() == [[3, 0], [0, 2], [11, 0]]
+    assert taken.rows[:, :2].tolist() == [[3, 0], [0, 2], [11, 0]]
     assert taken.positive_mask.tolist() == [[True, False], [True, True], [True, False]]
     assert 0 in taken.negatives[2]  # padding, masked out: row 0 is no negative of the third query

@@ -10,7 +10,7 @@ from jpq_pyserini import JPQError, JPQFaissSearcher, JPQIndex, TrainConfig, trai
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
 from jpq_pyserini.train import losses
-from jpq_pyserini.train.evaluation import reciprocal_rank
+from jpq_pyserini.train.trainer import reciprocal_rank
 
 from helpers.training import FAST, encoder_weights, run
 

@@ -8,15 +8,18 @@ import torch
 
 from jpq_pyserini import JPQIndex, TrainConfig
 from jpq_pyserini.data.flat import FlatFolder
-from jpq_pyserini.train import negatives
+from jpq_pyserini.data.topics import TrainingQuery
+from jpq_pyserini.train import search as searches
 from jpq_pyserini.train.model import JPQModel
-from jpq_pyserini.train.negatives import (
+from jpq_pyserini.train.negatives import make_negatives, split_negatives
+from jpq_pyserini.train.search import (
     FaissCodeSearch,
     FaissFlatSearch,
-    Searches,
     TorchCodeSearch,
     TorchFlatSearch,
-    take_negatives,
+    code_search,
+    flat_search,
+    index_search,
 )
 
 from helpers.codes import random_codec, random_embeddings, write_flat
@@ -24,8 +27,8 @@ from helpers.training import ENVIRONMENT, command, run
 
 #: Runs the training command with torch searching on the CPU, as it would on a GPU.
 ON_DEVICE = """
-from jpq_pyserini.train import __main__, negatives
-negatives._TORCH_DEVICES = {"cpu"}
+from jpq_pyserini.train import __main__, search
+search._TORCH_DEVICES = {"cpu"}
 __main__.run_main(__main__.main)
 """
 
@@ -65,7 +68,7 @@ def test_equal_scores_are_in_row_order(tile):
     scores = (texts @ centroids[0].T)[:, codes[:, 0].long()].numpy()
     for hits in (5, 60, 200):
         expected = np.argsort(-scores, axis=1, kind="stable")[:, :hits]
-        assert np.array_equal(TorchCodeSearch(centroids, codes, tile).search(texts, hits).numpy(), expected)
+        assert np.array_equal(TorchCodeSearch(centroids, codes, tile=tile).search(texts, hits).numpy(), expected)
 
 
 @pytest.mark.parametrize("kind", [FaissFlatSearch, TorchFlatSearch, lambda flat: TorchFlatSearch(flat, tile=7)])
@@ -84,29 +87,53 @@ def test_more_hits_than_documents_are_padded():
     codes = torch.from_numpy(codec.encode(random_embeddings(4)))
     found = TorchCodeSearch(torch.from_numpy(codec.centroids), codes, tile=3).search(torch.randn(2, 24), 6)
     assert np.array_equal(found.sort(1).values, [[-1, -1, 0, 1, 2, 3]] * 2)
-    taken = take_negatives(found, [[0], []], 5)
+    taken = split_negatives(found, [[0], []], 5)
     assert taken.negative_mask.tolist() == [[True] * 3 + [False] * 2, [True] * 4 + [False]]
 
 
 def test_the_device_chooses_and_nothing_is_copied(tmp_path, monkeypatch):
     codec = random_codec()
     flat = FlatFolder.open(write_flat(tmp_path / "flat", random_embeddings(30)))
+    model = JPQModel(torch.nn.Linear(1, 1), codec, codec.encode(np.array(flat.embeddings)), flat.embeddings)
+    assert isinstance(index_search(model, flat), FaissCodeSearch)
+    assert isinstance(flat_search(model, flat), FaissFlatSearch)
+    monkeypatch.setattr(searches, "_TORCH_DEVICES", {"cpu"})
+    current, static = index_search(model, flat), code_search(model, model.centroids.detach().clone())
+    assert isinstance(current, TorchCodeSearch)
+    assert isinstance(flat_search(model, flat), TorchFlatSearch)
+    assert current._codes is static._codes is model.codes
+    assert current._centroids is model.centroids
+    uncompressed = JPQModel(torch.nn.Linear(1, 1), None, None, flat.embeddings)
+    assert isinstance(index_search(uncompressed, flat), TorchFlatSearch)
+
+
+@pytest.mark.parametrize("devices", [{"cuda"}, {"cpu"}])
+def test_where_negatives_come_from(tmp_path, monkeypatch, devices):
+    """Each setting finds what brute force finds, before the centroids have changed and after."""
+    monkeypatch.setattr(searches, "_TORCH_DEVICES", devices)
+    codec = random_codec()
+    flat = FlatFolder.open(write_flat(tmp_path / "flat", random_embeddings(30)))
     codes = codec.encode(np.array(flat.embeddings))
-    config = TrainConfig(m=6, negatives_from="static")
     model = JPQModel(torch.nn.Linear(1, 1), codec, codes, flat.embeddings)
-    on_cpu = Searches.of(model, flat, config)
-    assert [type(each) for each in vars(on_cpu).values()] == [FaissCodeSearch, FaissFlatSearch, FaissCodeSearch]
-    monkeypatch.setattr(negatives, "_TORCH_DEVICES", {"cpu"})
-    on_device = Searches.of(model, flat, config)
-    assert [type(each) for each in vars(on_device).values()] == [TorchCodeSearch, TorchFlatSearch, TorchCodeSearch]
-    assert on_device.quantized._codes is on_device.static._codes is model.codes
-    assert on_device.quantized._centroids is model.centroids
-    texts = torch.randn(3, 24)
-    before = on_device.static.search(texts, 5)
-    with torch.no_grad():
-        model.centroids.copy_(model.centroids.flip(1))
-    assert torch.equal(on_device.static.search(texts, 5), before)
-    assert not torch.equal(on_device.quantized.search(texts, 5), before)
+    training = [TrainingQuery(str(i), "", [i] * (i % 2)) for i in range(4)]
+    search = index_search(model, flat)
+    made = {
+        source: make_negatives(TrainConfig(negatives_from=source, negatives=5), model, flat, search, training)
+        for source in ("quantized", "static", "flat")
+    }
+    queries, teacher = torch.from_numpy(random_embeddings(3, seed=2)), torch.from_numpy(random_embeddings(3, seed=3))
+    changed = codec.with_centroids(np.ascontiguousarray(codec.centroids[:, ::-1]))
+    for now in (codec, changed):
+        with torch.no_grad():
+            model.centroids.copy_(torch.from_numpy(now.centroids))
+        expected = {
+            "quantized": now.scores(queries.numpy(), codes),
+            "static": codec.scores(teacher.numpy(), codes),
+            "flat": queries.numpy() @ np.array(flat.embeddings).T,
+        }
+        for source, scores in expected.items():
+            found = made[source].find(0, [2, 1, 0], queries, teacher)
+            assert np.array_equal(found, np.argsort(-scores, axis=1)[:, :6]), source  # one more: it may be relevant
 
 
 @pytest.mark.parametrize(
@@ -115,9 +142,9 @@ def test_the_device_chooses_and_nothing_is_copied(tmp_path, monkeypatch):
 def test_torch_trains_what_faiss_trains(tiny, queries, tmp_path, monkeypatch, settings):
     settings = {"epochs": 3, "encoder_lr": 1e-4, **settings}  # small steps: rounding errors are not to grow
     with_faiss = run(tiny, queries, tmp_path / "faiss", **settings)
-    monkeypatch.setattr(negatives, "_TORCH_DEVICES", {"cpu"})
+    monkeypatch.setattr(searches, "_TORCH_DEVICES", {"cpu"})
     for name in ("FaissCodeSearch", "FaissFlatSearch"):
-        monkeypatch.setattr(negatives, name, None)  # not to be used now
+        monkeypatch.setattr(searches, name, None)  # not to be used now
     with_torch = run(tiny, queries, tmp_path / "torch", **settings)
     assert [point["step"] for point in with_torch.curve.points] == [point["step"] for point in with_faiss.curve.points]
     for name in ("rr@10", "loss", "train_rr"):

@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from jpq_pyserini import JPQError, JPQIndex, TrainConfig, train_index
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder, save_text_encoder
 from jpq_pyserini.train import EncoderSource
 from jpq_pyserini.train.config import PAPER_CENTROID_LR
-from jpq_pyserini.train.evaluation import reciprocal_rank
-from jpq_pyserini.train.trainer import evaluates_after
+from jpq_pyserini.train.trainer import evaluates_after, reciprocal_rank
 
 from helpers.codes import random_embeddings, write_flat
 from helpers.processes import run_python
@@ -213,3 +213,34 @@ def test_bad_input_is_one_line_and_writes_nothing(tiny, queries, tmp_path):
 def test_settings_that_make_no_sense(settings, message):
     with pytest.raises(JPQError, match=message):
         TrainConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"encoder_lr": 1e30}, "at step [0-9]+, the .* is (inf|nan)"),
+        ({"centroid_lr": 1e38, "warmup_steps": 0}, "at step [0-9]+, the|holds NaN or infinite"),
+        ({"score_scale": 1e38}, "at step 1, the .* is (inf|nan)"),
+    ],
+)
+def test_a_training_that_diverges_ends_in_one_line_and_writes_nothing(tiny, queries, tmp_path, settings, told):
+    with pytest.raises(
+        JPQError, match=f"^training diverged.*({told}).*nothing is written; lower --encoder-lr"
+    ) as raised:
+        run(tiny, queries, tmp_path / "out", checkpoint_steps=1, **settings)
+    assert "\n" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_are_not_finite_are_not_kept(tiny, queries, tmp_path, monkeypatch):
+    """The last update alone may overflow: no further loss tells."""
+    update = torch.optim.AdamW.step
+
+    def overflow(optimizer):
+        update(optimizer)
+        optimizer.param_groups[-1]["params"][0].data[0] = torch.inf
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", overflow)
+    with pytest.raises(JPQError, match="training diverged, after step 1 centroids holds NaN or infinite values"):
+        run(tiny, queries, tmp_path / "out", dev=False, max_steps=1)
+    assert list(tmp_path.iterdir()) == []

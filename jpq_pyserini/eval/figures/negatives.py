@@ -14,7 +14,8 @@ from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.data.topics import TrainingQuery
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.figures import style
-from jpq_pyserini.train.negatives import FaissCodeSearch, FaissFlatSearch, take_negatives
+from jpq_pyserini.train.negatives import split_negatives
+from jpq_pyserini.train.search import FaissCodeSearch, FaissFlatSearch
 
 # Kind of point, as the legend says it, and how it is drawn; the last is on top.
 _KINDS = {
@@ -96,7 +97,7 @@ def find(
     exact = FaissFlatSearch(flat).search(torch.from_numpy(vectors), hits)
     negatives = {}
     for kind, found in (("jpq", quantized), ("bf", exact)):
-        taken = take_negatives(found, relevant, count)
+        taken = split_negatives(found, relevant, count)
         negatives[kind] = [rows[mask].tolist() for rows, mask in zip(taken.negatives, taken.negative_mask, strict=True)]
     neighbourhoods = []
     for b, query in enumerate(queries):
