@@ -1,15 +1,19 @@
-"""Files that appear whole or not at all, and how they are told apart."""
+"""Files and directories that appear whole or not at all, one writer at a time, and how they are told apart."""
 
 import contextlib
 import ctypes
 import errno
+import fcntl
+import glob
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from jpq_pyserini.cli import progress
 from jpq_pyserini.errors import JPQError
 
 _CHUNK = 1 << 22
@@ -25,66 +29,147 @@ def sha256_of(path: str | os.PathLike) -> str:
 
 
 @contextlib.contextmanager
-def new_directory(target: str | os.PathLike, replace: bool = False) -> Iterator[Path]:
+def locked(target: str | os.PathLike, say: Callable[[str], None] = progress) -> Iterator[None]:
+    """Hold the lock of ``target`` against other processes and threads; the system frees it when its holder dies.
+
+    Whoever replaces ``target``, or keeps unfinished work beside it, holds the lock from before it reads anything until
+    the result has its name. The same thread may take it again. The lock is a file beside ``target``, removed at the
+    end.
+
+    Args:
+        target: the file or directory to write; need not exist.
+        say: called with one line if another process has the lock, before waiting for it.
+
+    Raises:
+        JPQError: the folder of ``target`` cannot be written to.
+    """
+    from filelock import FileLock, Timeout
+
+    target = Path(os.path.realpath(target))
+    path = target.with_name(f".{target.name}.lock")
+    lock = FileLock(path, is_singleton=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            say(f"another process is writing {target}: waiting for it to finish")
+            lock.acquire()
+    except OSError as error:
+        raise JPQError(f"cannot write to {target.parent} ({error.strerror}): name an output elsewhere") from error
+    try:
+        yield
+    finally:
+        if lock.lock_counter == 1:
+            path.unlink(missing_ok=True)  # while it is held: who waits finds out, and makes a new one
+        lock.release()
+
+
+@contextlib.contextmanager
+def replacement(target: str | os.PathLike) -> Iterator[Path]:
+    """Yield a new directory beside ``target``, which takes the place of ``target`` when the block ends well.
+
+    On Linux the two change places in one step, so that a reader finds the old directory or the new one; elsewhere, and
+    on file systems that cannot, in two renames. Who has opened the old files goes on reading them. If the block fails,
+    ``target`` stays as it was.
+    """
+    target = Path(os.path.realpath(target))
+    with _beside(target, tempfile.mkdtemp) as scratch:
+        new = scratch / target.name
+        new.mkdir()
+        yield new
+        _finish(new)
+        if not (target.is_dir() and _exchanged(new, target)):
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(target, scratch / "old")
+            try:
+                os.rename(new, target)
+            except BaseException:
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(scratch / "old", target)
+                raise
+
+
+@contextlib.contextmanager
+def new_directory(target: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary directory beside ``target`` and rename it to ``target`` when the block ends well.
 
     On any exception the temporary directory is removed and ``target`` stays as it was.
 
-    Args:
-        target: the directory to make.
-        replace: it may exist, and its place is taken: on Linux in one step, so that a reader finds the old directory
-            or the new one; elsewhere in two renames. Who has opened the old files goes on reading them.
-
     Raises:
-        JPQError: ``target`` exists (an empty directory is accepted) and ``replace`` is False.
+        JPQError: ``target`` exists (an empty directory is accepted).
         OSError: the disk is full, whichever library found out; the message names ``target``.
     """
-    target = Path(os.path.realpath(target)) if replace else Path(target)
-    if not replace:
-        refuse_existing(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
-    beside.chmod(0o777 & ~_umask())  # mkdtemp makes it private to the user
-    try:
-        yield beside
-        _finish(beside)
-        if replace and target.is_dir():
-            _take_the_place(beside, target)
-            return
-        if target.is_dir():
-            target.rmdir()
-        os.rename(beside, target)
-    except BaseException as error:
-        shutil.rmtree(beside, ignore_errors=True)
-        _raise_if_disk_full(error, target)
-        raise
+    target = Path(target)
+    refuse_existing(target)
+    target = Path(os.path.realpath(target))
+    with _beside(target, tempfile.mkdtemp) as scratch:
+        new = scratch / target.name
+        new.mkdir()
+        yield new
+        _finish(new)
+        try:
+            os.rename(new, target)  # takes the place of an empty directory
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                refuse_existing(target)  # another process was faster
+            raise
 
 
 @contextlib.contextmanager
 def new_file(target: str | os.PathLike, mode: str = "w") -> Iterator:
     """Yield a file opened beside ``target`` that replaces ``target`` in one rename when the block ends well.
 
+    A symbolic link is followed and the file keeps its permissions. What is no regular file (a device, a FIFO) is
+    written into instead of being replaced.
+
     Raises:
-        JPQError: ``target`` is a directory.
+        JPQError: ``target`` is a directory or read-only (:func:`check_output`).
     """
-    target = Path(target)
-    if target.is_dir():
-        raise JPQError(f"{target} is a folder: name a file to write")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    check_output(target)
     encoding = None if "b" in mode else "utf-8"
-    handle, beside = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
-    try:
-        with os.fdopen(handle, mode, encoding=encoding) as file:
+    if _is_special(target):
+        with open(target, mode, encoding=encoding) as file:
+            yield file
+        return
+    target = Path(os.path.realpath(target))
+    with _beside(target, tempfile.mkstemp) as beside:
+        with open(beside, mode, encoding=encoding) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(beside, 0o666 & ~_umask())
+        os.chmod(beside, stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask())
         os.replace(beside, target)
-    except BaseException as error:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(beside)
-        _raise_if_disk_full(error, target)
-        raise
+
+
+def check_output(target: str | os.PathLike) -> None:
+    """Raise :class:`JPQError` if ``target`` cannot be an output file: a directory, an empty name, or read-only.
+
+    Commands call it before their work, :func:`new_file` when it begins.
+    """
+    if not os.fspath(target) or Path(target).is_dir():
+        raise JPQError(f"{os.fspath(target) or repr('')} is a folder: name a file to write")
+    if os.path.exists(target):
+        if not (os.stat(target).st_mode & 0o222 and os.access(target, os.W_OK)):  # root may write everything
+            raise JPQError(f"{target} is read-only: name another output, or make it writable")
+    elif Path(os.path.realpath(target)).parent.is_file():
+        raise JPQError(f"{Path(target).parent} is a file, not a folder: name another output")
+
+
+def refuse_input_as_output(outputs: Iterable[str | os.PathLike | None], inputs: Iterable[str | os.PathLike | None]):
+    """Raise :class:`JPQError` if an output is one of the inputs, by whatever path, or the same as another output.
+
+    None stands for what was not given; outputs that are devices or FIFOs may be given twice.
+    """
+    outputs = [path for path in outputs if path is not None and not _is_special(path)]
+    for i, output in enumerate(outputs):
+        for other in inputs:
+            both = (other is not None and os.path.exists(other)) and os.path.exists(output)
+            if both and os.path.samefile(output, other):
+                raise JPQError(f"the output {output} is an input of this command: name another output")
+        for other in outputs[:i]:
+            if os.path.realpath(output) == os.path.realpath(other):
+                raise JPQError(f"{output} was named for two outputs: give each its own name")
 
 
 def refuse_existing(target: str | os.PathLike) -> None:
@@ -96,26 +181,65 @@ def refuse_existing(target: str | os.PathLike) -> None:
         raise JPQError(f"{target} exists already: name another output or remove it first")
 
 
+@contextlib.contextmanager
+def _beside(target: Path, make: Callable[..., object]) -> Iterator[Path]:
+    """Yield a temporary file or directory, ``.NAME.xxxxxxxx.partial`` beside ``target``, and remove what is left of it.
+
+    A lock is held on it, which the system frees when the process dies: so the next writer knows what to remove.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in target.parent.glob(f".{glob.escape(target.name)}.????????.partial"):
+        with contextlib.suppress(OSError), _flock(leftover, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            _remove(leftover)
+    while True:
+        made = make(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+        if isinstance(made, tuple):  # mkstemp's open file and its path
+            os.close(made[0])
+        path = Path(made[1] if isinstance(made, tuple) else made)
+        with _flock(path, fcntl.LOCK_EX):
+            if not path.exists():
+                continue  # another writer took it for a leftover before it was locked
+            try:
+                yield path
+            except BaseException as error:
+                _raise_if_disk_full(error, target)
+                raise
+            finally:
+                _remove(path)
+            return
+
+
+@contextlib.contextmanager
+def _flock(path: Path, how: int) -> Iterator[None]:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, how)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _is_special(path: str | os.PathLike) -> bool:
+    """Tell whether a path is a device, a FIFO or a socket, or what ``/dev`` calls a stream of this process."""
+    try:
+        mode = os.stat(path).st_mode
+        return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or os.fspath(path).startswith("/dev/")
+    except OSError:
+        return False
+
+
 def _raise_if_disk_full(error: BaseException, target: Path) -> None:
     """Faiss and safetensors wrap a full disk in exceptions of their own: say it as Python does, with the path."""
     no_space = os.strerror(errno.ENOSPC)
     if no_space in str(error) or (isinstance(error, RuntimeError) and "write error" in str(error)):
         raise OSError(errno.ENOSPC, no_space, str(target)) from error
-
-
-def _take_the_place(new: Path, target: Path) -> None:
-    """Put ``new`` where ``target`` is, then remove what was there."""
-    if _exchanged(new, target):
-        old = new
-    else:
-        old = new.with_suffix(".old")
-        os.rename(target, old)
-        try:
-            os.rename(new, target)
-        except BaseException:
-            os.rename(old, target)
-            raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _exchanged(first: Path, second: Path) -> bool:

@@ -12,11 +12,11 @@ Pyserini opens only ``index`` and ``docid``; the rest sits beside them. Nothing 
 """
 
 from jpq_pyserini.index.collection import JPQIndex, save_flat_index
+from jpq_pyserini.index.directory import IndexDirectory, check_parts
 from jpq_pyserini.index.record import (
     FLAT_LAYOUT,
     FORMAT_VERSION,
     IndexRecord,
-    check_parts,
     library_versions,
     query_encoder_path,
     write_record,
@@ -25,6 +25,7 @@ from jpq_pyserini.index.record import (
 __all__ = [
     "FLAT_LAYOUT",
     "FORMAT_VERSION",
+    "IndexDirectory",
     "IndexRecord",
     "JPQIndex",
     "check_parts",

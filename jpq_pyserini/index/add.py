@@ -4,11 +4,10 @@ import argparse
 import sys
 
 from jpq_pyserini.codec.neighbours import neighbourhood_of
-from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import grow
 from jpq_pyserini.index.collection import JPQIndex
 from jpq_pyserini.index.sources import Source, add_source_arguments, encoder_copier
-from jpq_pyserini.storage import refuse_existing
+from jpq_pyserini.storage import locked, refuse_existing
 
 _EPILOG = """\
 The new documents are encoded by the encoder recorded in jpq.json, assigned to the centroids that the first documents
@@ -40,14 +39,17 @@ def add_parser(commands) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Open, code, add, save."""
     output = args.index if args.in_place else args.output
-    if not args.in_place:
-        refuse_existing(output)
-    index, source = JPQIndex.open(args.index), Source(args)
+    with locked(output):
+        if not args.in_place:
+            refuse_existing(output)
+        _add(args, output)
+
+
+def _add(args: argparse.Namespace, output: str) -> None:
+    index, source = JPQIndex.open(args.index, verify=True), Source(args)
     grow.refuse_repeated((args.index, index.docids), (source.name, source.docids))  # before the slow part
     codes = source.codes(index, output, neighbourhood_of(index.codec, index.codes))
     grown = index.add_codes(codes, source.docids, source=source.name, progress=sys.stderr.isatty())
-    if args.in_place and JPQIndex.open(args.index).docids != index.docids:
-        raise JPQError(f"{args.index} has changed while documents were encoded: run again with --resume")
     grown.save(output, None if args.in_place else encoder_copier(args.index), replace_existing=args.in_place)
     source.forget()
     print(f"{output}: {len(grown):,} documents, {len(source.docids):,} of them new")

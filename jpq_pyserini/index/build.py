@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from jpq_pyserini.index import grow
 from jpq_pyserini.index.coding import codec_digest
 from jpq_pyserini.index.collection import JPQIndex
+from jpq_pyserini.index.record import event
 from jpq_pyserini.index.sources import Source, add_source_arguments, encoder_copier
-from jpq_pyserini.storage import refuse_existing
+from jpq_pyserini.storage import locked, refuse_existing
 
 _EPILOG = """\
 Nothing is trained: documents are encoded and coded as those of DIR were, and searched with its query encoder. Run it
@@ -37,14 +38,15 @@ def add_parser(commands) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Open, code, save with the encoder of the other index."""
-    refuse_existing(args.output)
-    like, source = JPQIndex.open(args.like), Source(args)
-    grow.refuse_repeated((source.name, source.docids))
-    codes = source.codes(like, args.output)
-    built = zero_shot(like, codes, source.docids, source=source.name, progress=sys.stderr.isatty())
-    built.save(args.output, encoder_copier(args.like))
-    source.forget()
-    print(f"{args.output}: {len(built):,} documents, codec and encoders of {args.like}")
+    with locked(args.output):
+        refuse_existing(args.output)
+        like, source = JPQIndex.open(args.like, verify=True), Source(args)
+        grow.refuse_repeated((source.name, source.docids))
+        codes = source.codes(like, args.output)
+        built = zero_shot(like, codes, source.docids, source=source.name, progress=sys.stderr.isatty())
+        built.save(args.output, encoder_copier(args.like))
+        source.forget()
+        print(f"{args.output}: {len(built):,} documents, codec and encoders of {args.like}")
 
 
 def zero_shot(like: JPQIndex, codes, docids: Sequence[str], *, source: str | None = None, progress: bool = False):
@@ -70,6 +72,6 @@ def zero_shot(like: JPQIndex, codes, docids: Sequence[str], *, source: str | Non
         docids,
         encoder=like.record.encoder,
         training={"zero_shot_of": origin},
-        history=[grow.event("build", documents=len(docids), source=source)],
+        history=[event("build", documents=len(docids), source=source)],
     )
     return built if like.record.layout == "pq" else built.convert(like.record.layout, progress=progress)

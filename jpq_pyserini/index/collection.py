@@ -12,13 +12,14 @@ import numpy as np
 
 from jpq_pyserini.codec.neighbours import neighbourhood_of
 from jpq_pyserini.codec.quantizer import ProductQuantizer
-from jpq_pyserini.data.docids import Docids, JoinedDocids
+from jpq_pyserini.data.docids import JoinedDocids
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import grow, layouts
-from jpq_pyserini.index.record import FLAT_LAYOUT, IndexRecord, check_parts, query_encoder_path, write_record
-from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD
-from jpq_pyserini.storage import new_directory
+from jpq_pyserini.index.directory import IndexDirectory
+from jpq_pyserini.index.record import FLAT_LAYOUT, IndexRecord, event, query_encoder_path, write_record
+from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER
+from jpq_pyserini.storage import new_directory, replacement
 
 
 class JPQIndex:
@@ -36,7 +37,7 @@ class JPQIndex:
     def __init__(
         self,
         codec: ProductQuantizer,
-        codes: np.ndarray,
+        codes: np.ndarray | None,
         docids: Sequence[str],
         *,
         layout: str = "pq",
@@ -44,14 +45,28 @@ class JPQIndex:
         encoder: dict | None = None,
         training: dict | None = None,
         history: list | None = None,
+        faiss_index: faiss.Index | None = None,
     ):
-        if codes.shape != (len(docids), codec.m) or codes.dtype != np.uint8:
-            raise JPQError(
-                f"codes of shape {codes.shape} and type {codes.dtype} do not fit {len(docids):,} docids "
-                f"and {codec.m} sub-vectors"
-            )
+        """Put an index together.
+
+        Args:
+            codec, docids, coarse: the attributes.
+            codes: (N, M) uint8; None where ``faiss_index`` holds them.
+            layout: one of :data:`jpq_pyserini.index.layouts.LAYOUTS`.
+            encoder, training, history: see :class:`IndexRecord`.
+            faiss_index: the codes in that layout, if it is built already.
+
+        Raises:
+            JPQError: the counts or shapes do not fit, or the layout cannot hold such codes.
+        """
         layouts.check_layout(layout, codec.nbits)
-        self.codec, self.codes, self.docids, self.coarse, self.path = codec, codes, docids, coarse, None
+        self.codec, self.docids, self.coarse = codec, docids, coarse
+        self.path: Path | None = None
+        if codes is not None:
+            grow.check_codes(codes, docids, codec)
+            self.codes = codes
+        if faiss_index is not None:
+            self.faiss_index = faiss_index
         self.record = IndexRecord(
             codec.dimension,
             codec.m,
@@ -82,29 +97,22 @@ class JPQIndex:
         return query_encoder_path(self.path)
 
     @classmethod
-    def open(cls, directory: str | os.PathLike) -> "JPQIndex":
+    def open(cls, directory: str | os.PathLike, *, verify: bool = False) -> "JPQIndex":
         """Open an index directory and check that its parts belong together.
+
+        Args:
+            directory: a compressed index directory.
+            verify: compare every file with its recorded sha256 first, so that no damage gets into what is made of it.
 
         Raises:
             JPQError: a file is missing, empty, truncated or damaged, or the counts, dimensions or layouts differ.
         """
-        directory = Path(directory)
-        record = IndexRecord.read(directory)
-        if record.layout == FLAT_LAYOUT:
+        parts = IndexDirectory.open(directory, verify=verify)
+        if parts.record.layout == FLAT_LAYOUT:
             raise JPQError(f"{directory} is an uncompressed index, without codes: search it with JPQFaissSearcher")
-        codec = ProductQuantizer.load(directory / CODEC)
-        docids = Docids(directory / DOCID)
-        index = layouts.read(directory / INDEX)
-        check_parts(directory, record, index, len(docids))
-        if (codec.dimension, codec.m, codec.nbits) != (record.dimension, record.m, record.nbits):
-            raise JPQError(
-                f"{directory}: {CODEC} has D={codec.dimension} M={codec.m} nbits={codec.nbits}, {RECORD} says "
-                f"D={record.dimension} M={record.m} nbits={record.nbits}: copy both from one index directory"
-            )
-        opened = object.__new__(cls)
-        opened.codec, opened.docids, opened.record, opened.path = codec, docids, record, directory
-        opened.coarse = layouts.coarse_of(index)
-        opened.faiss_index = index
+        coarse, layout = layouts.coarse_of(parts.faiss_index), parts.record.layout
+        opened = cls(parts.codec, None, parts.docids, layout=layout, coarse=coarse, faiss_index=parts.faiss_index)
+        opened.record, opened.path = parts.record, parts.path
         return opened
 
     def convert(
@@ -173,7 +181,7 @@ class JPQIndex:
             np.concatenate([self.codes, codes]),
             JoinedDocids([self.docids, docids]),
             lists=layouts.lists_of(self.faiss_index),
-            history=[*self.record.history, grow.event("add", documents=len(docids), source=source)],
+            history=[*self.record.history, event("add", documents=len(docids), source=source)],
             progress=progress,
         )
 
@@ -194,7 +202,7 @@ class JPQIndex:
             np.concatenate([index.codes for index in indexes]),
             JoinedDocids([index.docids for index in indexes]),
             lists=grow.known_lists(indexes),
-            history=[grow.event("merge", indexes=parts)],
+            history=[event("merge", indexes=parts)],
             progress=progress,
         )
 
@@ -208,7 +216,7 @@ class JPQIndex:
         layout = layout or self.record.layout
         if layout.startswith("ivf") and coarse is None:
             coarse = replace(self.coarse, note=self.record.lists)
-        derived = JPQIndex(
+        return JPQIndex(
             self.codec,
             codes,
             docids,
@@ -217,9 +225,8 @@ class JPQIndex:
             encoder=self.record.encoder,
             training=self.record.training,
             history=self.record.history if history is None else history,
+            faiss_index=layouts.build(self.codec, codes, layout, coarse, progress, lists),
         )
-        derived.faiss_index = layouts.build(self.codec, codes, layout, coarse, progress, lists)
-        return derived
 
     def save(
         self,
@@ -239,7 +246,7 @@ class JPQIndex:
             JPQError: ``directory`` exists.
             OSError: the disk is full, or not writable; nothing is left behind.
         """
-        with new_directory(directory, replace_existing) as partial:
+        with (replacement if replace_existing else new_directory)(directory) as partial:
             if replace_existing:
                 grow.copy_others(Path(directory), partial)
             faiss.write_index(self.faiss_index, str(partial / INDEX))

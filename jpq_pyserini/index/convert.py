@@ -11,7 +11,7 @@ from jpq_pyserini.index.collection import JPQIndex
 from jpq_pyserini.index.layouts import LAYOUTS
 from jpq_pyserini.index.record import query_encoder_path
 from jpq_pyserini.names import QUERY_ENCODER
-from jpq_pyserini.storage import refuse_existing
+from jpq_pyserini.storage import locked, refuse_existing
 
 _EPILOG = """\
 layouts:
@@ -52,18 +52,19 @@ def add_parser(commands) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Open, convert, save; the query encoder is copied."""
-    refuse_existing(args.output)
-    index = JPQIndex.open(args.index)
-    converted = index.convert(
-        args.layout or index.record.layout,
-        nlist=args.nlist,
-        nprobe=args.nprobe,
-        embeddings=FlatFolder.open(args.embeddings).embeddings if args.embeddings else None,
-        seed=args.seed,
-        progress=sys.stderr.isatty(),
-    )
-    path = converted.save(args.output, _encoder_copier(args))
-    print(f"{path}: {len(converted):,} documents, layout {converted.record.layout}")
+    with locked(args.output):
+        refuse_existing(args.output)
+        index = JPQIndex.open(args.index, verify=True)
+        converted = index.convert(
+            args.layout or index.record.layout,
+            nlist=args.nlist,
+            nprobe=args.nprobe,
+            embeddings=FlatFolder.open(args.embeddings).embeddings if args.embeddings else None,
+            seed=args.seed,
+            progress=sys.stderr.isatty(),
+        )
+        path = converted.save(args.output, _encoder_copier(args))
+        print(f"{path}: {len(converted):,} documents, layout {converted.record.layout}")
 
 
 def _encoder_copier(args: argparse.Namespace):

@@ -6,8 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from jpq_pyserini.codec.quantizer import ProductQuantizer
-from jpq_pyserini.errors import JPQError
-from jpq_pyserini.index.record import IndexRecord, verify_directory
+from jpq_pyserini.index.record import IndexRecord, check_verified
 from jpq_pyserini.names import CODEC
 
 
@@ -25,11 +24,8 @@ def add_parser(commands) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Print the description."""
     record = IndexRecord.read(args.index)
-    if args.verify and (damaged := verify_directory(args.index)):
-        raise JPQError(
-            f"{args.index}: {', '.join(damaged)} is missing or not the file that was written "
-            "(its SHA-256 differs): copy the directory again"
-        )
+    if args.verify:
+        check_verified(args.index)
     print(json.dumps(asdict(record), indent=2) if args.json else "\n".join(_lines(Path(args.index), record)))
 
 

@@ -4,7 +4,6 @@ import bisect
 import itertools
 import shutil
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -93,12 +92,6 @@ def known_lists(indexes: Sequence) -> np.ndarray | None:
         return None
     same = itertools.takewhile(lambda index: np.array_equal(index.coarse.centroids, first.centroids), indexes)
     return np.concatenate([layouts.lists_of(index.faiss_index) for index in same])
-
-
-def event(what: str, **facts) -> dict:
-    """Return an entry of the history: what was done, when (UTC), and the facts that are known."""
-    when = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"event": what, "when": when, **{name: value for name, value in facts.items() if value is not None}}
 
 
 def copy_others(source: Path, target: Path) -> None:

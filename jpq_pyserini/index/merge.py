@@ -5,7 +5,7 @@ import sys
 
 from jpq_pyserini.index.collection import JPQIndex
 from jpq_pyserini.index.sources import encoder_copier
-from jpq_pyserini.storage import refuse_existing
+from jpq_pyserini.storage import locked, refuse_existing
 
 _EPILOG = """\
 The indexes must have the same codec, query encoder and layout, and no docid in common. Documents keep their order.
@@ -31,7 +31,10 @@ def add_parser(commands) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Open, merge, save; the query encoder is copied from the first."""
-    refuse_existing(args.output)
-    merged = JPQIndex.merge([JPQIndex.open(path) for path in args.indexes], progress=sys.stderr.isatty())
-    merged.save(args.output, encoder_copier(args.indexes[0]))
-    print(f"{args.output}: {len(merged):,} documents of {len(args.indexes)} indexes")
+    with locked(args.output):
+        refuse_existing(args.output)
+        merged = JPQIndex.merge(
+            [JPQIndex.open(path, verify=True) for path in args.indexes], progress=sys.stderr.isatty()
+        )
+        merged.save(args.output, encoder_copier(args.indexes[0]))
+        print(f"{args.output}: {len(merged):,} documents of {len(args.indexes)} indexes")

@@ -3,21 +3,49 @@
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Annotated, Any
 
-import faiss
+from annotated_types import Ge, Le
+from typing_extensions import TypedDict  # typing's own is not enough for pydantic before Python 3.12
 
 import jpq_pyserini
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.index import layouts
-from jpq_pyserini.names import QUERY_ENCODER, RECORD
+from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD
 from jpq_pyserini.storage import sha256_of
 
 FORMAT_VERSION = 1
 #: The layout of an uncompressed index directory, which has no codec.
 FLAT_LAYOUT = "flat"
+
+
+class EncoderSettings(TypedDict, total=False):
+    """How the documents were encoded: arguments of :func:`jpq_pyserini.encoders.text_encoder.load_text_encoder`."""
+
+    __pydantic_config__ = {"extra": "allow"}  # noqa: RUF012 (no field)
+    name_or_path: str | None
+    pooling: str | None
+    l2_norm: bool | None
+    max_length: int | None
+    prompt: str | None
+
+
+class TrainingRecord(TypedDict, total=False):
+    """What ``train`` records besides its settings; the rest is kept as it is."""
+
+    __pydantic_config__ = {"extra": "allow"}  # noqa: RUF012 (no field)
+    steps: int
+    best_step: int | None
+    training_queries: int
+    dev_queries: int
+    curve: list[dict[str, Any]]
+    config: dict[str, Any]
+    data: dict[str, Any]
+    zero_shot_of: dict[str, Any]
+    imported_from: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -39,42 +67,63 @@ class IndexRecord:
         versions: library name → version, of the libraries that wrote it.
     """
 
-    dimension: int
-    m: int
-    nbits: int
-    count: int
+    dimension: Annotated[int, Ge(1), Le(1 << 20)]
+    m: Annotated[int, Ge(1), Le(1 << 20)]
+    nbits: Annotated[int, Ge(1), Le(32)]
+    count: Annotated[int, Ge(0), Le(1 << 40)]
     layout: str = "pq"
-    lists: dict = field(default_factory=dict)
+    lists: dict[str, Any] = field(default_factory=dict)
     metric: str = "inner_product"
-    encoder: dict = field(default_factory=dict)
-    training: dict = field(default_factory=dict)
-    history: list = field(default_factory=list)
-    sha256: dict = field(default_factory=dict)
-    versions: dict = field(default_factory=dict)
+    encoder: EncoderSettings = field(default_factory=dict)
+    training: TrainingRecord = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    sha256: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     @classmethod
     def read(cls, directory: str | os.PathLike) -> "IndexRecord":
-        """Read ``DIR/jpq.json``; :class:`JPQError` when it is missing, damaged or of a later format."""
+        """Read ``DIR/jpq.json``.
+
+        Raises:
+            JPQError: it is missing, damaged (no JSON, a value missing or of another type) or of a later format.
+        """
         path = Path(directory) / RECORD
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            if values["format_version"] > FORMAT_VERSION:
-                raise JPQError(
-                    f"{path} has format version {values['format_version']}, this release reads up to {FORMAT_VERSION}: "
-                    "pip install --upgrade jpq_pyserini"
-                )
-            known = {each.name for each in fields(cls)}  # a later release may write more into the same format
-            return cls(**{name: value for name, value in values.items() if name in known})
-        except FileNotFoundError:
+            content = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
             if not Path(directory).is_dir():
-                raise JPQError(f"{directory} is no directory: name a JPQ index directory") from None
+                raise JPQError(
+                    f"{os.fspath(directory) or repr('')} is no directory: name a JPQ index directory"
+                ) from None
             raise JPQError(
                 f"{directory} has no {RECORD}, so it is no JPQ index directory: "
                 "make one with `python -m jpq_pyserini.train`, or name another encoder for this index"
             ) from None
-        except (json.JSONDecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
-            raise JPQError(f"{path} is damaged ({error}): copy the index directory again") from error
+        found = _parsed(_Format, content, path).format_version
+        if found > FORMAT_VERSION:
+            raise JPQError(
+                f"{path} has format version {found}, this release reads up to {FORMAT_VERSION}: "
+                "pip install --upgrade jpq_pyserini"
+            )
+        return _parsed(cls, content, path)
+
+
+@dataclass(frozen=True)
+class _Format:
+    format_version: int
+
+
+def _parsed(kind: type, content: bytes, path: Path):
+    """Return JSON as the dataclass ``kind``; names that it lacks, which a later release may write, are left out."""
+    from pydantic import TypeAdapter, ValidationError  # 0.1 s, which importing this module should not cost
+
+    try:
+        return TypeAdapter(kind).validate_json(content, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        reason = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+        raise JPQError(f"{path} is damaged ({reason}): copy the index directory again") from None
 
 
 def query_encoder_path(directory: str | os.PathLike | None) -> Path:
@@ -88,43 +137,72 @@ def query_encoder_path(directory: str | os.PathLike | None) -> Path:
     return path
 
 
-def check_parts(directory: Path, record: IndexRecord, index: faiss.Index, docids: int) -> None:
-    """Raise :class:`JPQError` unless the Faiss index, the docids and the record agree on D and N."""
-    if index.d != record.dimension:
-        raise JPQError(
-            f"{directory}: index has dimension {index.d}, {RECORD} says {record.dimension}: copy the directory again"
-        )
-    if not index.ntotal == docids == record.count:
-        raise JPQError(
-            f"{directory}: index has {index.ntotal:,} documents, docid {docids:,} lines, {RECORD} says "
-            f"{record.count:,}: copy the directory again"
-        )
+def encoder_settings(directory: str | os.PathLike, name_or_path: str | None = None) -> dict[str, Any]:
+    """Return the arguments of ``load_text_encoder`` that give the encoder of an index's documents.
 
-    if layouts.layout_of(index) != record.layout:
+    Args:
+        directory: the index directory. An encoder that it carries (an imported index does) is found in it.
+        name_or_path: where the encoder is, if not where the record says.
+
+    Raises:
+        JPQError: the record does not say which encoder it was, or it was a folder that is not here.
+    """
+    recorded = IndexRecord.read(directory).encoder
+    name = name_or_path or recorded.get("name_or_path")
+    if not name:
         raise JPQError(
-            f"{directory}: index has the layout {layouts.layout_of(index)}, {RECORD} says {record.layout}: copy the "
-            "directory again, or change layouts with `python -m jpq_pyserini.index convert`"
+            f"{Path(directory) / RECORD} does not say which encoder made the documents: name that encoder instead of "
+            "the index, or give its embeddings"
         )
+    if name_or_path is None and (Path(directory) / name).is_dir():
+        name = str(Path(directory) / name)
+    if os.path.isabs(name) and not os.path.isdir(name):
+        raise JPQError(
+            f"the document encoder {name}, recorded in {Path(directory) / RECORD}, is not here: say where with "
+            "--encoder, or name it instead of the index"
+        )
+    settings = {key: recorded.get(key) for key in ("pooling", "l2_norm", "max_length", "prompt")}
+    return {"name_or_path": name, **settings, "l2_norm": bool(settings["l2_norm"])}
 
 
 def verify_directory(directory: str | os.PathLike) -> list[str]:
     """Compare the files of an index directory with the sha256 in its record.
 
     Returns:
-        The names of files that are missing or differ; empty when all is well.
+        The names of files that are missing, differ, or have no sha256 although every index directory has them; empty
+        when all is well.
 
     Raises:
         JPQError: the directory has no readable record.
     """
+    directory = Path(directory)
     record = IndexRecord.read(directory)
-    damaged = []
+    needed = [INDEX, DOCID] if record.layout == FLAT_LAYOUT else [INDEX, DOCID, CODEC]
+    damaged = [name for name in needed if name not in record.sha256]
+    inside = [name for name in record.sha256 if name.startswith(f"{QUERY_ENCODER}/")]
+    if (directory / QUERY_ENCODER).is_dir() and not inside:
+        damaged.append(QUERY_ENCODER)
     for name, digest in record.sha256.items():
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise JPQError(f"{directory}: its record names the file {name!r} outside of it: do not use this index")
-        path = Path(directory, name)
-        if not path.is_file() or sha256_of(path) != digest:
+        if not (directory / name).is_file() or sha256_of(directory / name) != digest:
             damaged.append(name)
     return damaged
+
+
+def check_verified(directory: str | os.PathLike) -> None:
+    """Raise :class:`JPQError` if a file of an index directory is not what was written (:func:`verify_directory`)."""
+    if damaged := verify_directory(directory):
+        raise JPQError(
+            f"{directory}: {', '.join(damaged)} is missing or not the file that was written (its SHA-256 differs or is "
+            "not recorded): copy the directory again"
+        )
+
+
+def event(what: str, **facts) -> dict[str, Any]:
+    """Return an entry of the history: what was done, when (UTC), and the facts that are known."""
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"event": what, "when": when, **{name: value for name, value in facts.items() if value is not None}}
 
 
 def library_versions() -> dict[str, str]:

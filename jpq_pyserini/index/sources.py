@@ -13,7 +13,7 @@ from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import coding, grow
 from jpq_pyserini.index.collection import JPQIndex
-from jpq_pyserini.names import RECORD
+from jpq_pyserini.index.record import encoder_settings
 
 _BATCH_SIZE = 32
 
@@ -72,7 +72,7 @@ class Source:
         progress = sys.stderr.isatty() or bool(self._args.corpus)
         if not self._args.corpus:
             return coding.code_flat(self._flat, like.codec, progress, reference=reference)
-        settings = self._encoder_settings(like)
+        settings = encoder_settings(like.path, self._args.encoder)
         fingerprint = {
             "codec": coding.codec_digest(like.codec),
             "encoder": settings,
@@ -91,16 +91,6 @@ class Source:
         if self._log is not None:
             self._log.remove()
 
-    def _encoder_settings(self, like: JPQIndex) -> dict:
-        recorded = dict(like.record.encoder)
-        if self._args.encoder:
-            recorded["name_or_path"] = self._args.encoder
-        if not recorded.get("name_or_path"):
-            raise JPQError(
-                f"{like.path}/{RECORD} does not say which encoder made the documents: give --embeddings of it instead"
-            )
-        return {name: recorded.get(name) for name in ("name_or_path", "pooling", "l2_norm", "max_length", "prompt")}
-
 
 def encoder_copier(directory: str | os.PathLike):
     """Return what writes the query encoder of an index directory into a new one; None when it has none."""
@@ -112,19 +102,11 @@ def _load(settings: dict, like: JPQIndex, device: str | None):
 
     from jpq_pyserini.encoders.text_encoder import load_text_encoder
 
-    name = settings["name_or_path"]
-    if os.path.isabs(name) and not os.path.isdir(name):
-        raise JPQError(
-            f"the document encoder {name}, recorded in {like.path}/{RECORD}, is not here: say where --encoder"
-        )
-    encoder = load_text_encoder(
-        **{**settings, "l2_norm": bool(settings["l2_norm"])},
-        device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
-    )
+    encoder = load_text_encoder(**settings, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dimension = encoder.get_embedding_dimension()
     if dimension != like.codec.dimension:
         raise JPQError(
-            f"the encoder {name} gives {dimension} dimensions, the codec of {like.path} has {like.codec.dimension}: "
-            "name the encoder that made the documents"
+            f"the encoder {settings['name_or_path']} gives {dimension} dimensions, the codec of {like.path} has "
+            f"{like.codec.dimension}: name the encoder that made the documents"
         )
     return encoder

@@ -1,6 +1,5 @@
 """Encoders for Pyserini: the query encoder trained with an index, and the encoder that made its documents."""
 
-import json
 import os
 from collections.abc import Sequence
 
@@ -15,6 +14,7 @@ from jpq_pyserini.encoders.text_encoder import (
     load_text_encoder,
 )
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index.record import encoder_settings
 from jpq_pyserini.names import ENCODER_MARKER, QUERY_ENCODER, RECORD
 from jpq_pyserini.plugin import startup
 from jpq_pyserini.plugin.register import BARE, is_bare
@@ -203,18 +203,6 @@ def _document_settings(model_name: str | os.PathLike) -> dict:
         raise JPQError(
             f"{model_name} encodes queries: for documents name the index directory, which knows what encoded them"
         )
-    record_file = os.path.join(model_name, RECORD)
-    if not os.path.isfile(record_file):
+    if not os.path.isfile(os.path.join(model_name, RECORD)):
         return {"name_or_path": str(model_name)}
-    try:
-        with open(record_file, encoding="utf-8") as file:
-            settings = json.load(file)["encoder"]
-        keys = ("name_or_path", "pooling", "l2_norm", "max_length", "prompt")
-        settings = {key: settings[key] for key in keys}
-        inside = os.path.join(model_name, settings["name_or_path"])  # an imported index carries its document encoder
-        return settings | ({"name_or_path": inside} if os.path.isdir(inside) else {})
-    except (ValueError, KeyError, TypeError) as error:
-        raise JPQError(
-            f"{record_file} does not say which encoder made the documents ({type(error).__name__}: {error}): "
-            "name that encoder instead of the index"
-        ) from error
+    return encoder_settings(model_name)

@@ -117,9 +117,14 @@ def _wrap_searcher(searcher_class) -> None:
         if not os.path.isfile(os.path.join(index_dir, RECORD)):
             index, docids = plain_load(self, index_dir)
         else:
-            index, docids = _load_checked(functools.partial(plain_load, self), index_dir)
+            from jpq_pyserini.index.directory import IndexDirectory
+
+            parts = IndexDirectory.open(index_dir, codec=False)
             if self.faiss_device == "cpu":
-                index = _made_exact(index, docids, always=ours is not None)
+                docids = parts.docids
+                index = _made_exact(parts.faiss_index, docids, always=ours is not None)
+            else:
+                index, docids = plain_load(self, index_dir)
         if ours is not None and ours is self.query_encoder and ours.dimension != index.d:
             raise JPQError(
                 f"the query encoder {ours.encoder_dir} gives {ours.dimension} dimensions but {index_dir}/index has "
@@ -133,25 +138,6 @@ def _wrap_searcher(searcher_class) -> None:
 
     searcher_class.load_index = load_index
     searcher_class._init_encoder_from_str = staticmethod(_init_encoder_from_str)
-
-
-def _load_checked(load, index_dir):
-    """Load a JPQ index through Pyserini; what would end in a C++ trace or a bare ``assert`` becomes one line."""
-    remedy = "copy the directory again or build it anew with python -m jpq_pyserini.train"
-    for part in ("index", "docid"):
-        if not os.path.isfile(os.path.join(index_dir, part)):
-            raise JPQError(f"{index_dir} has no file {part!r}: {remedy}")
-    try:
-        index, docids = load(index_dir)
-    except RuntimeError as error:  # faiss
-        size = os.path.getsize(os.path.join(index_dir, "index"))
-        reason = str(error).rpartition("Error: ")[2].splitlines()[0]
-        raise JPQError(f"Faiss cannot read {index_dir}/index ({size:,} bytes; {reason}): {remedy}") from error
-    if docids is not None and len(docids) != index.ntotal:
-        raise JPQError(
-            f"{index_dir}/docid has {len(docids):,} lines but {index_dir}/index has {index.ntotal:,} vectors: {remedy}"
-        )
-    return index, docids
 
 
 def _made_exact(index, docids, always):

@@ -3,11 +3,10 @@
 import os
 from pathlib import Path
 
-from jpq_pyserini.data.docids import Docids
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.index import FLAT_LAYOUT, IndexRecord, check_parts, layouts
+from jpq_pyserini.index import FLAT_LAYOUT, IndexDirectory, IndexRecord, layouts
 from jpq_pyserini.index.exact import ExactIndex
-from jpq_pyserini.names import CODEC, DOCID, INDEX
+from jpq_pyserini.names import CODEC
 from jpq_pyserini.plugin.encoders import JPQQueryEncoder  # first: it starts the plug-in, then imports Pyserini
 from jpq_pyserini.plugin.prebuilt import texts_of
 from jpq_pyserini.prebuilt import fetch, find
@@ -94,10 +93,8 @@ class JPQFaissSearcher(FaissSearcher):
 
     def load_index(self, index_dir: str):
         """Load the Faiss index and the docids and check them against the record; returns both."""
-        directory = Path(index_dir)
-        docids = Docids(directory / DOCID)
-        index = layouts.read(directory / INDEX, mapped=self.record.layout if self._mmap else None)
-        check_parts(directory, self.record, index, len(docids))
+        parts = IndexDirectory.open(index_dir, codec=False, mmap=self._mmap)
+        self.record, index, docids = parts.record, parts.faiss_index, parts.docids
         if self._nprobe is not None:
             layouts.set_nprobe(index, self._nprobe)
         if isinstance(self.query_encoder, JPQQueryEncoder) and not self.query_encoder.is_fixed:

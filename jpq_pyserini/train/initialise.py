@@ -15,7 +15,7 @@ from jpq_pyserini.codec.score_aware import improve_centroids, mean_shrinkage
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.coding import code_flat
-from jpq_pyserini.storage import new_directory
+from jpq_pyserini.storage import new_directory, replacement
 from jpq_pyserini.train.config import TrainConfig
 
 _CODEC, _CODES = "codec.safetensors", "codes.npy"
@@ -52,7 +52,7 @@ def initialise(
     else:
         codec = _learn(flat, config, device, progress, phase)
         if learnt is not None:
-            with new_directory(kept, replace=True) as partial:
+            with replacement(kept) as partial:
                 codec.save(partial / _CODEC)
     with phase("code"):
         return codec, code_flat(flat, codec, progress, kept)

@@ -132,8 +132,9 @@ def test_documents_are_not_encoded_with_a_query_encoder(tiny, encoder_module, na
         encoder_module.JPQDocumentEncoder(name if name == "jpq" else str(tiny / name))
 
 
-def test_index_record_without_encoder(tmp_path, encoder_module):
-    (tmp_path / "jpq.json").write_text('{"format_version": 1}')
+def test_index_record_without_encoder(tiny, tmp_path, encoder_module):
+    record = json.loads((tiny / "index" / "jpq.json").read_text())
+    (tmp_path / "jpq.json").write_text(json.dumps({**record, "encoder": {}}))
     with pytest.raises(JPQError, match="does not say which encoder"):
         encoder_module.JPQDocumentEncoder(str(tmp_path))
 

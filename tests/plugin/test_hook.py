@@ -220,13 +220,13 @@ def damaged(tiny, tmp_path, damage):
     [
         (lambda d: (d / "jpq.json").unlink(), r"copy has no jpq\.json"),
         (lambda d: shutil.rmtree(d / "query_encoder"), "no query_encoder/"),
-        (lambda d: (d / "index").write_bytes(b""), r"Faiss cannot read .*index \(0 bytes; "),
+        (lambda d: (d / "index").write_bytes(b""), "index is empty"),
         (
             lambda d: (d / "index").write_bytes((d / "index").read_bytes()[:99]),
-            r"Faiss cannot read .*index \(99 bytes; ",
+            "index is truncated",
         ),
-        (lambda d: (d / "docid").write_text("d0\nd1\n"), "docid has 2 lines but .* has 300 vectors"),
-        (lambda d: (d / "docid").unlink(), "no file 'docid'"),
+        (lambda d: (d / "docid").write_text("d0\nd1\n"), "index has 300 documents, docid 2 lines"),
+        (lambda d: (d / "docid").unlink(), "docid is missing"),
     ],
 )
 def test_a_damaged_index_ends_in_one_line(tiny, tmp_path, damage, message):

@@ -1,0 +1,117 @@
+"""The one road from an index directory to its parts: record, files, Faiss index, docids, codec."""
+
+import functools
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+
+from jpq_pyserini.codec.quantizer import ProductQuantizer
+from jpq_pyserini.data.docids import Docids
+from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index import layouts
+from jpq_pyserini.index.record import FLAT_LAYOUT, IndexRecord, check_verified
+from jpq_pyserini.names import CODEC, DOCID, INDEX, RECORD
+
+_ATTEMPTS, _PAUSE = 5, 0.05  # of opening a directory that another process replaces meanwhile; seconds
+
+
+@dataclass(frozen=True)
+class IndexDirectory:
+    """The parts of an index directory, which belong together.
+
+    Attributes:
+        path: the directory.
+        record: its ``jpq.json``.
+        faiss_index: takes unrotated queries.
+        docids: N external ids, lines of the mapped file.
+    """
+
+    path: Path
+    record: IndexRecord
+    faiss_index: faiss.Index
+    docids: Docids
+
+    @classmethod
+    def open(
+        cls, directory: str | os.PathLike, *, codec: bool = True, mmap: bool = False, verify: bool = False
+    ) -> "IndexDirectory":
+        """Open an index directory and check that its parts belong together.
+
+        A directory that another process is replacing (``index add --in-place``) is opened again, so that all parts
+        come from the old one or all from the new one.
+
+        Args:
+            directory: compressed, or of the layout ``flat``.
+            codec: read :attr:`codec` now; needless to search.
+            mmap: leave the codes on disk; layouts ``pq`` and ``ivf``.
+            verify: read every file and compare it with its recorded sha256 first: before anything is derived from it.
+
+        Raises:
+            JPQError: a file is missing, empty, truncated or damaged, or the counts, dimensions or layouts differ.
+        """
+        directory = Path(directory)
+        for attempt in range(1, _ATTEMPTS + 1):
+            before = _state(directory)
+            try:
+                opened = cls._open(directory, mmap, verify)
+                if codec and opened.record.layout != FLAT_LAYOUT:
+                    opened.codec  # noqa: B018 (read and kept)
+                if _state(directory) == before:
+                    return opened
+            except JPQError:
+                if _state(directory) == before or attempt == _ATTEMPTS:
+                    raise
+            time.sleep(_PAUSE)
+        raise JPQError(f"{directory} was replaced by other processes again and again: try again when they are done")
+
+    @classmethod
+    def _open(cls, directory: Path, mmap: bool, verify: bool) -> "IndexDirectory":
+        record = IndexRecord.read(directory)
+        if verify:
+            check_verified(directory)
+        docids = Docids(directory / DOCID)
+        index = layouts.read(directory / INDEX, mapped=record.layout if mmap else None)
+        check_parts(directory, record, index, len(docids))
+        return cls(directory, record, index, docids)
+
+    @functools.cached_property
+    def codec(self) -> ProductQuantizer:
+        """Rotation and centroids; :class:`JPQError` if they are missing, damaged, or of another index."""
+        record, codec = self.record, ProductQuantizer.load(self.path / CODEC)
+        if (codec.dimension, codec.m, codec.nbits) != (record.dimension, record.m, record.nbits):
+            raise JPQError(
+                f"{self.path}: {CODEC} has D={codec.dimension} M={codec.m} nbits={codec.nbits}, {RECORD} says "
+                f"D={record.dimension} M={record.m} nbits={record.nbits}: copy both from one index directory"
+            )
+        return codec
+
+
+def check_parts(directory: Path, record: IndexRecord, index: faiss.Index, docids: int) -> None:
+    """Raise :class:`JPQError` unless the Faiss index, the docids and the record agree on D and N."""
+    if index.d != record.dimension:
+        raise JPQError(
+            f"{directory}: index has dimension {index.d}, {RECORD} says {record.dimension}: copy the directory again"
+        )
+    if not index.ntotal == docids == record.count:
+        raise JPQError(
+            f"{directory}: index has {index.ntotal:,} documents, docid {docids:,} lines, {RECORD} says "
+            f"{record.count:,}: copy the directory again"
+        )
+    layout = layouts.layout_of(index)
+    if layout != record.layout:
+        raise JPQError(
+            f"{directory}: index has the layout {layout}, {RECORD} says {record.layout}: copy the directory again, or "
+            "change layouts with `python -m jpq_pyserini.index convert`"
+        )
+
+
+def _state(directory: Path) -> tuple[int, ...] | None:
+    """Return what changes when a directory is replaced: its inode and its record's; None while it is not there."""
+    try:
+        record = os.stat(directory / RECORD)
+        return os.stat(directory).st_ino, record.st_ino, record.st_mtime_ns, record.st_size
+    except OSError:
+        return None
