@@ -122,10 +122,13 @@ def test_what_killed_writers_left_is_removed_by_the_next_one(tmp_path, kind):
 
 
 def test_two_writers_of_one_new_directory(tmp_path):
-    with pytest.raises(JPQError, match="exists already"), new_directory(tmp_path / "out") as slow:
-        (slow / "a").write_text("")
-        with new_directory(tmp_path / "out") as fast:
-            (fast / "b").write_text("")
+    def make(name, meanwhile):
+        with new_directory(tmp_path / "out") as folder:
+            (folder / name).write_text("")
+            meanwhile()
+
+    with pytest.raises(JPQError, match="exists already"):
+        make("a", lambda: make("b", lambda: None))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
