@@ -23,6 +23,7 @@ from jpq_pyserini.index import layouts, library_versions, query_encoder_path
 from jpq_pyserini.index.exact import ExactIndex
 from jpq_pyserini.names import DOCID, INDEX
 from jpq_pyserini.storage import new_file
+from jpq_pyserini.tables import as_markdown as markdown_table
 from jpq_pyserini.timing import measure_in_turns, summary
 
 _MEASURES = ("RR@10", "R@100")
@@ -102,16 +103,11 @@ def measure(models: dict, index: ExactIndex, docids: Sequence[str], topics: dict
 
 def as_markdown(results: dict) -> str:
     """Return the results as a table."""
-    lines = [
-        f"| backend | ms, one by one | ms, batches of {_BATCH} | RR@10 | R@100 | cosine |",
-        "| --- |" + " ---: |" * 5,
-    ]
+    rows = [("backend", "ms, one by one", f"ms, batches of {_BATCH}", "RR@10", "R@100", "cosine")]
     for backend, found in results.items():
-        lines.append(
-            f"| {backend} | {found['one by one']['median_ms']:.2f} | {found['batches']['median_ms']:.2f} | "
-            f"{found['RR@10']:.4f} | {found['R@100']:.4f} | {found['cosine']:.4f} |"
-        )
-    return "\n".join(lines)
+        times = (f"{found[how]['median_ms']:.2f}" for how in ("one by one", "batches"))
+        rows.append((backend, *times, *(f"{found[name]:.4f}" for name in ("RR@10", "R@100", "cosine"))))
+    return markdown_table(rows)
 
 
 def _runtimes() -> dict[str, str]:

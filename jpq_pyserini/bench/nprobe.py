@@ -14,6 +14,7 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import layouts, library_versions
 from jpq_pyserini.index.exact import ExactIndex
 from jpq_pyserini.storage import new_file
+from jpq_pyserini.tables import as_markdown as markdown_table
 from jpq_pyserini.timing import measure_in_turns, summary
 
 _HITS = 100
@@ -95,17 +96,22 @@ def measure(
 
 def as_markdown(results: Sequence[dict]) -> str:
     """Return the results as a table."""
-    lines = [
-        "| documents | queries | lists | nprobe | visited | R@100 | of all | ms | of all |",
-        "|" + " ---: |" * 9,
-    ]
+    rows = [("documents", "queries", "lists", "nprobe", "visited", "R@100", "of all", "ms", "of all")]
     for each in results:
-        lines.append(
-            f"| {each['documents']:,} | {each['queries']:,} | {each['nlist']} | {each['nprobe']} | "
-            f"{each['visited']:.1%} | {each['R@100']:.4f} | {each['R@100 of all']:.4f} | {each['ms']:.3f} | "
-            f"{each['ms of all']:.3f} |"
+        rows.append(
+            (
+                f"{each['documents']:,}",
+                f"{each['queries']:,}",
+                f"{each['nlist']}",
+                f"{each['nprobe']}",
+                f"{each['visited']:.1%}",
+                f"{each['R@100']:.4f}",
+                f"{each['R@100 of all']:.4f}",
+                f"{each['ms']:.3f}",
+                f"{each['ms of all']:.3f}",
+            )
         )
-    return "\n".join(lines)
+    return markdown_table(rows, "r")
 
 
 def _recall(index: ExactIndex, queries: np.ndarray, wanted: Sequence[set[int]]) -> float:

@@ -3,6 +3,7 @@
 import os
 
 from jpq_pyserini.index.record import IndexRecord
+from jpq_pyserini.tables import as_markdown
 
 
 def facts(record: IndexRecord) -> str:
@@ -17,7 +18,7 @@ def facts(record: IndexRecord) -> str:
         ("Layout", record.layout),
         ("Document encoder", _encoder(record.encoder)),
     ]
-    return table(("", ""), [(name, str(value)) for name, value in rows])
+    return as_markdown([("", ""), *((name, str(value)) for name, value in rows)], "l")
 
 
 def history(record: IndexRecord) -> str:
@@ -58,13 +59,7 @@ def score_table(expected: dict[str, dict[str, float]]) -> str:
     rows = [
         (queries, measure, f"{value:.3f}") for queries, values in expected.items() for measure, value in values.items()
     ]
-    return table(("Queries", "Measure", "Score"), rows)
-
-
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Return a Markdown table."""
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return as_markdown([("Queries", "Measure", "Score"), *rows], "l")
 
 
 def public_name(encoder: dict) -> str | None:

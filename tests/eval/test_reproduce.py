@@ -109,7 +109,7 @@ def test_prepared_run_judged_and_resumed(tiny, tmp_path):
     assert failed.returncode == 1
     assert f"[FAIL] expected {round(value, 4) - 0.05:.4f}" in failed.stdout
     assert json.loads((out / "tiny.json").read_text())["marks"] == {"FAIL": 1, "measured": 5}
-    assert "[FAIL] expected" in (out / "tiny.md").read_text()
+    assert r"\[FAIL\] expected" in (out / "tiny.md").read_text()
 
     # one run taken away: only that is made; what another command has made is told
     runs["top-2"].unlink()

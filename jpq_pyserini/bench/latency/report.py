@@ -14,6 +14,7 @@ from jpq_pyserini.bench.latency.runs import shown_name
 from jpq_pyserini.bench.systems import SYSTEMS
 from jpq_pyserini.eval.figures import style
 from jpq_pyserini.index import library_versions
+from jpq_pyserini.tables import as_markdown as markdown_table
 
 
 def as_json(runs: Sequence[dict], settings, command: str) -> str:
@@ -58,7 +59,6 @@ def _table(points: Sequence[dict]) -> str:
     modes = list(points[0]["times"]) if points else []
     measures = list(points[0]["effectiveness"]) if points else []
     rows = [["system", "bytes a document", "memory, MB", *measures, *(f"ms, {mode}" for mode in modes), "queries/s"]]
-    rows.append(["---", *["---:"] * (len(rows[0]) - 1)])
     for point in points:
         times = point["times"]
         rows.append(
@@ -71,7 +71,7 @@ def _table(points: Sequence[dict]) -> str:
                 f"{max(each['qps'] for each in times.values()):.0f}",
             ]
         )
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+    return markdown_table(rows) + "\n"
 
 
 def draw(runs: Sequence[dict], folder: Path) -> list[str]:

@@ -10,6 +10,7 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.fusion.fusing import METHODS, NORMALISATIONS, FusedRun, Fusion, balanced_weights, default_weights
 from jpq_pyserini.eval.fusion.tuning import Tuning, simplex, tune
 from jpq_pyserini.eval.measures import parse_measure
+from jpq_pyserini.tables import as_text
 
 _EXAMPLE = """\
 example: BM25 and JPQ by reciprocal rank, then interpolated with weights tuned on dev queries
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if tune_paths:
         dev = [read_run(tune_paths[name], name) for name in paths]
         tuning = tune(dev, read_qrels(args.tune_qrels), fusion, measure=args.tune_measure, step=args.tune_step)
-        say("".join(curve_lines(list(paths), tuning)), end="")
+        say(curve_table(list(paths), tuning))
         weights = tuning.best
     runs = [read_run(path, name) for name, path in paths.items()]
     if not tune_paths:
@@ -49,15 +50,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     say(f"{how}; weights {chosen}: {len(fused):,} queries, {lines:,} lines in {args.output}")
 
 
-def curve_lines(names: Sequence[str], tuning: Tuning) -> list[str]:
-    """Return a line for each point of the grid, the chosen one marked ``>``."""
-    widths = [max(6, len(name)) for name in names]
-    heads = "  ".join(name.rjust(width) for name, width in zip(names, widths, strict=True))
-    lines = [f"{tuning.measure} on {tuning.queries:,} dev queries by weight\n  {heads}  {tuning.measure}\n"]
+def curve_table(names: Sequence[str], tuning: Tuning) -> str:
+    """Return a row for each point of the grid, the chosen one marked ``>``."""
+    rows = [("", *names, tuning.measure)]
     for weights, value in tuning.curve.items():
-        cells = "  ".join(f"{weight:{width}.4g}" for weight, width in zip(weights, widths, strict=True))
-        lines.append(f"{'>' if weights == tuning.best else ' '} {cells}  {value:.4f}\n")
-    return lines
+        chosen = ">" if weights == tuning.best else ""
+        rows.append((chosen, *(f"{weight:.4g}" for weight in weights), f"{value:.4f}"))
+    return f"{tuning.measure} on {tuning.queries:,} dev queries by weight\n{as_text(rows)}"
 
 
 def _check(args, paths: Mapping[str, str], tune_paths: Mapping[str, str]) -> None:

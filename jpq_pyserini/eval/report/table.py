@@ -14,6 +14,8 @@ FACT_COLUMNS = {
     "encoding ms": "encode_ms_per_query",
 }
 UNKNOWN = "–"
+#: How the columns of :func:`gains_rows` are aligned, see :mod:`jpq_pyserini.tables`.
+GAINS_ALIGN = "lrrrrl"
 _CORRECTIONS = {"bonferroni": "Bonferroni", "holm": "Holm"}
 
 

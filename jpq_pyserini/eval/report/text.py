@@ -1,10 +1,11 @@
 """The table for a terminal."""
 
-from collections.abc import Sequence
+from textwrap import indent
 
 from jpq_pyserini.eval.comparison import Comparison
 from jpq_pyserini.eval.report.gains import gains_of
-from jpq_pyserini.eval.report.table import gains_rows, gains_title, legend, table
+from jpq_pyserini.eval.report.table import GAINS_ALIGN, gains_rows, gains_title, legend, table
+from jpq_pyserini.tables import as_text as aligned
 
 _TEXT_WIDTH = 80
 
@@ -18,29 +19,15 @@ def as_text(comparison: Comparison, **_) -> str:
     for name, *cells in body:
         values = [f"{'>' if cell.best else ''}{cell.text}{cell.marks:{room}}" for cell in cells[:measures]]
         rows.append([name.text, *values, *(cell.text for cell in cells[measures:])])
-    lines = [*_aligned(rows, left=(0,)), "", *legend(comparison, "> best")]
+    lines = [aligned(rows), "", *legend(comparison, "> best")]
     for gains in gains_of(comparison):
         lines += ["", gains_title(gains)]
         for kind, changes in (("won", gains.won), ("lost", gains.lost)):
             if changes:
                 heads, rows = gains_rows(gains, changes)
-                with_text = len(heads) == 8
-                if with_text:
-                    rows = [[*row[:-1], _shortened(row[-1])] for row in rows]
-                left = (0, 5, 6, 7) if with_text else (0, 5, 6)
-                lines += ["", f"most {kind}", *("  " + line for line in _aligned([heads, *rows], left))]
+                rows = [[*row[:7], *map(_shortened, row[7:])] for row in (heads, *rows)]
+                lines += ["", f"most {kind}", indent(aligned(rows, GAINS_ALIGN), "  ")]
     return "\n".join(lines) + "\n"
-
-
-def _aligned(rows: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if column in left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def _shortened(text: str) -> str:

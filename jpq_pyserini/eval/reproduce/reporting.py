@@ -11,6 +11,9 @@ from jpq_pyserini.eval.reproduce.making import Made, Task
 from jpq_pyserini.eval.reproduce.published import Published
 from jpq_pyserini.eval.reproduce.scoring import FAIL, MEASURED, OK, OKISH, Score, Scored
 from jpq_pyserini.eval.significance import mark
+from jpq_pyserini.tables import as_markdown as markdown_table
+from jpq_pyserini.tables import as_text as aligned
+from jpq_pyserini.tables import escaped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,10 +82,7 @@ def as_text(report: Report) -> str:
     lines = [f"{report.experiment.name}: {report.experiment.title}", ""]
     for scored in report.scored:
         rows = _table(report, scored)
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines.append(f"{scored.topics.key}, {scored.queries:,} queries")
-        lines += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        lines.append("")
+        lines += [f"{scored.topics.key}, {scored.queries:,} queries", aligned(rows, "l"), ""]
     made = [item for item in report.items if item.made is not None]
     width = max((len(item.task.title) for item in made), default=0)
     lines += [f"{item.task.title:{width}}  {item}" for item in made]
@@ -97,16 +97,15 @@ def as_markdown(report: Report) -> str:
     lines = [f"# {experiment.name}: {experiment.title}", ""]
     lines += [experiment.about, ""] if experiment.about else []
     for scored in report.scored:
-        header, *rows = [
-            [cell.replace("*", "\\*").replace("|", "\\|") for cell in row] for row in _table(report, scored)
-        ]
+        rows = [[*map(escaped, row)] for row in _table(report, scored)]
         lines += [f"## {scored.topics.key}", "", f"{scored.queries:,} queries.", ""]
-        lines += [_row(header), _row(["---", *["---:"] * (len(header) - 1)]), *map(_row, rows), ""]
-    lines += ["## Commands", "", "| made | seconds | command |", "| --- | ---: | --- |"]
+        lines += [markdown_table(rows), ""]
+    rows = [["made", "seconds", "command"]]
     for item in report.items:
         commands = "<br>".join(f"`{_with_names(command, report)}`" for command in item.task.shown())
-        lines.append(_row([item.task.target, f"{item.made.seconds:,.0f}" if item.made else "", commands]))
-    legend = (line.replace("*", "\\*") for line in _legend(report))
+        rows.append([item.task.target, f"{item.made.seconds:,.0f}" if item.made else "", commands])
+    lines += ["## Commands", "", markdown_table(rows, "lrl")]
+    legend = (escaped(line) for line in _legend(report))
     return "\n".join([*lines, "", "\\\n".join(legend)]) + "\n"
 
 
@@ -210,10 +209,6 @@ def _score_record(score: Score) -> dict:
 
 def _without_none(record: Mapping) -> dict:
     return {name: value for name, value in record.items() if value is not None}
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _duration(seconds: float) -> str:
