@@ -15,7 +15,7 @@ from torch import Tensor
 from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.index import layouts
-from jpq_pyserini.index.torch_search import best_in_tiles, decoded_tiles, tile_rows
+from jpq_pyserini.index.torch_search import best_by_codes, best_in_tiles, tile_rows
 from jpq_pyserini.train.model import JPQModel
 
 _TORCH_DEVICES = {"cuda"}  # where torch searches; on all others Faiss does, on the CPU
@@ -68,8 +68,8 @@ class TorchCodeSearch:
 
     def search(self, queries: Tensor, hits: int) -> Tensor:
         """See :class:`Search`; documents of equal score come in row order."""
-        tiles = decoded_tiles(self._codes, self._centroids.detach(), queries.shape[1], self._tile)
-        return best_in_tiles(_rotated(queries, self._rotation), tiles, hits)[1]
+        rotated = _rotated(queries, self._rotation)
+        return best_by_codes(self._codes, self._centroids.detach(), rotated, hits, tile=self._tile)[1]
 
 
 class FaissFlatSearch:
