@@ -11,13 +11,19 @@ from helpers.figure_files import drawn
 
 def test_published_points_of_the_paper():
     for name, jpq, times in (("marco-passage", 0.341, 186), ("marco-doc", 0.401, 5833)):
-        assert name in points.shipped()
         measure = "RR@10" if name == "marco-passage" else "RR@100"
         by_title = {point.title: point for point in points.of_publications(name, [measure, "R@100"])}
         assert by_title["JPQ"].values[measure] == jpq
         ratio = by_title["ColBERT"].fact("bytes_per_document") / by_title["JPQ"].fact("bytes_per_document")
         assert ratio == pytest.approx(times, rel=0.01)
         assert all(point.facts.source for point in by_title.values())
+        assert len(by_title) == 24
+    assert by_title["HDCT"].values == {"RR@100": 0.319, "R@100": 0.843}  # table 3
+    assert by_title["TCT-ColBERT"].values == {"RR@100": round(0.401 * 0.83, 3), "R@100": round(0.914 * 0.95, 3)}
+    assert (by_title["ADORE+STAR"].facts.ms_per_query, by_title["ADORE+STAR"].facts.threads) == (2500, 1)  # table 2
+    assert by_title["STAR"].facts.bytes_per_document == 3072
+    assert by_title["OPQ"].facts.bytes_per_document == pytest.approx(0.30 * 2**30 / 3_213_835, abs=0.05)
+    assert by_title["OPQ"].facts.source == "Zhan et al. (CIKM 2021), table 1; Zhan et al. (CIKM 2021), table 2"
 
 
 @pytest.mark.parametrize(

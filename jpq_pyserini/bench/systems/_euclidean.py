@@ -1,11 +1,8 @@
-"""Inner product for libraries that know only Euclidean distance.
-
-Every document x gets one more component, sqrt(Φ² − |x|²), Φ the largest norm, and every query q a zero: then
-|q − x|² = |q|² + Φ² − 2⟨q, x⟩, so the nearest documents are those of the largest inner product (Bachrach et al., RecSys
-2014, "Speeding up the Xbox recommender system using a Euclidean transformation for inner-product spaces").
-"""
+"""Documents and queries for libraries that know only Euclidean distance, see :mod:`jpq_pyserini.codec.euclidean`."""
 
 import numpy as np
+
+from jpq_pyserini.codec.euclidean import missing_lengths
 
 _ALIKE = 1e-5
 
@@ -23,15 +20,14 @@ class Euclidean:
     """
 
     def __init__(self, vectors: np.ndarray, multiple_of: int = 1):
-        squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
-        self._square = float(squares.max())
+        self._square, missing = missing_lengths(vectors)
         count, dimension = vectors.shape
-        more = int(squares.min() < self._square * (1 - _ALIKE))
+        more = int((missing**2).max() > self._square * _ALIKE)
         self._width = -(-(dimension + more) // multiple_of) * multiple_of
         self.vectors = np.zeros((count, self._width), np.float32)
         self.vectors[:, :dimension] = vectors
         if more:
-            self.vectors[:, dimension] = np.sqrt(self._square - squares)
+            self.vectors[:, dimension] = missing
 
     def queries(self, queries: np.ndarray) -> np.ndarray:
         """Return queries (B, D) as (B, D') float32."""

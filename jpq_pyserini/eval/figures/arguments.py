@@ -2,7 +2,7 @@
 
 import argparse
 
-from jpq_pyserini.eval.figures.points import shipped
+from jpq_pyserini.eval.figures.paper import COLLECTIONS
 from jpq_pyserini.eval.figures.style import COLUMN_CM
 
 _DESCRIPTION = """\
@@ -98,7 +98,7 @@ def _add_runs(one: argparse.ArgumentParser, form: str = "[NAME=]RUN") -> None:
 
 
 def _add_published(one: argparse.ArgumentParser) -> None:
-    known = ", ".join(shipped())
+    known = ", ".join(COLLECTIONS)
     words = f"points of others, drawn hollow: JSON or YAML, or those of the paper's tables: {known}; repeat for more"
     one.add_argument("--published", action="append", default=[], metavar="FILE", help=words)
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jpq_pyserini import JPQIndex
+from jpq_pyserini.codec.euclidean import missing_lengths
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.data.topics import TrainingQuery
 from jpq_pyserini.errors import JPQError
@@ -123,8 +124,8 @@ def on_a_plane(documents: np.ndarray, query: np.ndarray, *, seed: int, perplexit
 def of_one_length(documents: np.ndarray, query: np.ndarray) -> np.ndarray:
     """Return vectors whose distances tell what inner products told, because t-SNE knows distances only.
 
-    One more coordinate, √(R² − |d|²), brings every document to the length R of the longest one; the query gets 0 there
-    and is scaled to R. Then |q − d|² = 2R² − 2⟨q,d⟩·R/|q|: the nearest document is the best one.
+    One more component brings every document to the length Φ of the longest one (:mod:`jpq_pyserini.codec.euclidean`);
+    the query is scaled to Φ as well. Then |q − d|² = 2Φ² − 2⟨q,d⟩·Φ/|q|: the nearest document is the best one.
 
     Args:
         documents: (n, D) float32.
@@ -133,11 +134,10 @@ def of_one_length(documents: np.ndarray, query: np.ndarray) -> np.ndarray:
     Returns:
         (n + 1, D + 1) float32, the query last.
     """
-    squares = (documents.astype(np.float64) ** 2).sum(1)
-    radius = np.sqrt(squares.max())
-    lifted = np.column_stack([documents, np.sqrt(np.maximum(radius**2 - squares, 0))])
+    square, missing = missing_lengths(documents)
     length = np.linalg.norm(query)
-    return np.vstack([lifted, np.append(query * (radius / length if length else 1), 0)]).astype(np.float32)
+    scaled = query * (np.sqrt(square) / length if length else 1)
+    return np.vstack([np.column_stack([documents, missing]), np.append(scaled, 0)]).astype(np.float32)
 
 
 def draw(neighbourhoods: Sequence[Neighbourhood], *, width: float | None = None):

@@ -10,9 +10,9 @@ from jpq_pyserini.data.runs import run_name
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.facts import Facts, facts_of, facts_path, read_facts
+from jpq_pyserini.eval.figures.paper import COLLECTIONS, points_of_paper
 from jpq_pyserini.eval.measures import parse_measure
 
-_HERE = Path(__file__).parent
 _POINT_FORM = (
     "a published point is {'title': …, 'values': {'RR@10': …}, 'source': …} and facts like 'bytes_per_document', "
     "'ms_per_query', 'documents', 'group'"
@@ -65,7 +65,7 @@ def of_runs(runs: Mapping[str, str | os.PathLike]) -> list[Point]:
     """Read the facts beside run files; the points have no values before :func:`scored`.
 
     Args:
-        runs: name to run file. A run that is called what its file is called takes the title of its facts.
+        runs: name to run file. If no NAME was given on the command line, the title in the facts file is used.
 
     Raises:
         JPQError: bad facts.
@@ -91,13 +91,8 @@ def scored(
     return [dataclasses.replace(point, values=means[point.run]) for point in points]
 
 
-def shipped() -> list[str]:
-    """Return the names of the published points that come with the package."""
-    return sorted(path.stem for path in _HERE.glob("*.json"))
-
-
 def of_publications(name_or_path: str | os.PathLike, measures: Sequence[str]) -> list[Point]:
-    """Read published points: a JSON or YAML list, or one of :func:`shipped` by its name.
+    """Read published points: a JSON or YAML list, or the paper's own of a collection, a key of ``paper.COLLECTIONS``.
 
     A point that lacks one of the measures is left out.
 
@@ -105,29 +100,35 @@ def of_publications(name_or_path: str | os.PathLike, measures: Sequence[str]) ->
         JPQError: no such file, no such form, no point with all the measures.
     """
     path = Path(name_or_path)
-    if not path.is_file():
-        path = _HERE / f"{name_or_path}.json"
-        if not path.is_file():
-            raise JPQError(f"--published {name_or_path}: no such file, and the package has only {', '.join(shipped())}")
+    if path.is_file():
+        found = [_point_of(record, f"{path}, point {number}") for number, record in enumerate(_records(path), 1)]
+    elif str(name_or_path) in COLLECTIONS:
+        found = [(facts, values, facts.source) for facts, values in points_of_paper(str(name_or_path))]
+    else:
+        known = ", ".join(sorted(COLLECTIONS))
+        raise JPQError(f"--published {name_or_path}: no such file, and the package has only {known}")
     points = []
-    for number, record in enumerate(_records(path)):
-        place = f"{path}, point {number + 1}"
-        values = record.pop("values", None)
-        if not isinstance(values, dict):
-            raise JPQError(f"{place} has no 'values': {_POINT_FORM}")
-        facts = facts_of(record, place)
-        if not facts.title or not facts.source:
-            raise JPQError(f"{place} has no {'source' if facts.title else 'title'!r}: {_POINT_FORM}")
-        try:
-            values = {parse_measure(name)[1:]: float(value) for name, value in values.items()}
-        except (TypeError, ValueError) as error:
-            raise JPQError(f"{place}: {error}") from None
-        wanted = {name: values.get(parse_measure(name)[1:]) for name in measures}
+    for facts, values, place in found:
+        by_measure = {parse_measure(name)[1:]: value for name, value in values.items()}
+        wanted = {name: by_measure.get(parse_measure(name)[1:]) for name in measures}
         if None not in wanted.values():
             points.append(Point(facts.title, wanted, facts, place, published=True))
     if not points:
         raise JPQError(f"{path}: no point has values of {' and '.join(measures)}")
     return points
+
+
+def _point_of(record: dict, place: str) -> tuple[Facts, dict[str, float], str]:
+    values = record.pop("values", None)
+    if not isinstance(values, dict):
+        raise JPQError(f"{place} has no 'values': {_POINT_FORM}")
+    facts = facts_of(record, place)
+    if not facts.title or not facts.source:
+        raise JPQError(f"{place} has no {'source' if facts.title else 'title'!r}: {_POINT_FORM}")
+    try:
+        return facts, {str(name): float(value) for name, value in values.items() if parse_measure(name)}, place
+    except (TypeError, ValueError) as error:
+        raise JPQError(f"{place}: {error}") from None
 
 
 def _records(path: Path) -> list[dict]:
