@@ -40,7 +40,7 @@ class FlatFolder:
             JPQError: a file is missing, empty or truncated, the index is not flat, or the counts differ.
         """
         path = Path(path)
-        embeddings = _map_embeddings(path / "index")
+        embeddings = map_embeddings(path / "index")
         docids = Docids(path / "docid")
         if len(docids) != len(embeddings):
             raise JPQError(
@@ -83,7 +83,8 @@ class FlatFolder:
         return sample
 
 
-def _map_embeddings(path: Path) -> np.ndarray:
+def map_embeddings(path: Path) -> np.ndarray:
+    """Map the floats of a flat Faiss index, (N, D) float32; :class:`JPQError` if it is missing or truncated."""
     try:
         size = path.stat().st_size
         with open(path, "rb") as file:

@@ -16,10 +16,22 @@ from jpq_pyserini.data.docids import JoinedDocids
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import grow, layouts
+from jpq_pyserini.index.attached import (
+    ArrayVectors,
+    Vectors,
+    check_fit,
+    check_vectors,
+    join_vectors,
+    rows_of,
+    save_vectors,
+)
 from jpq_pyserini.index.directory import IndexDirectory
 from jpq_pyserini.index.record import FLAT_LAYOUT, IndexRecord, event, query_encoder_path, write_record
+from jpq_pyserini.index.vectors import DEFAULT_DTYPE, DTYPES, StoredVectors
 from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER
 from jpq_pyserini.storage import new_directory, replacement
+
+_COMPARED = 256  # documents whose vectors are compared with their codes
 
 
 class JPQIndex:
@@ -29,6 +41,7 @@ class JPQIndex:
         codec: the :class:`~jpq_pyserini.codec.quantizer.ProductQuantizer`.
         codes: (N, M) uint8; of an opened index, read out of the Faiss index when first asked for.
         docids: N external ids, in row order; of an opened index, lines of its mapped file.
+        vectors: the documents' real vectors (:class:`~jpq_pyserini.index.attached.Vectors`), or None.
         coarse: the :class:`~jpq_pyserini.index.layouts.Coarse` centroids of the layouts with inverted lists, else None.
         record: the :class:`IndexRecord`.
         path: the directory it was opened from, or None.
@@ -46,6 +59,8 @@ class JPQIndex:
         training: dict | None = None,
         history: list | None = None,
         faiss_index: faiss.Index | None = None,
+        vectors: Vectors | None = None,
+        rescore: int | None = None,
     ):
         """Put an index together.
 
@@ -53,7 +68,8 @@ class JPQIndex:
             codec, docids, coarse: the attributes.
             codes: (N, M) uint8; None where ``faiss_index`` holds them.
             layout: one of :data:`jpq_pyserini.index.layouts.LAYOUTS`.
-            encoder, training, history: see :class:`IndexRecord`.
+            vectors: of the documents, in the same order.
+            encoder, training, history, rescore: see :class:`IndexRecord`.
             faiss_index: the codes in that layout, if it is built already.
 
         Raises:
@@ -67,6 +83,9 @@ class JPQIndex:
             self.codes = codes
         if faiss_index is not None:
             self.faiss_index = faiss_index
+        if vectors is not None:
+            check_vectors(vectors, len(docids), codec.dimension)
+        self.vectors = vectors
         self.record = IndexRecord(
             codec.dimension,
             codec.m,
@@ -77,6 +96,7 @@ class JPQIndex:
             encoder=encoder or {},
             training=training or {},
             history=history or [],
+            rescore=rescore,
         )
 
     def __len__(self) -> int:
@@ -97,23 +117,48 @@ class JPQIndex:
         return query_encoder_path(self.path)
 
     @classmethod
-    def open(cls, directory: str | os.PathLike, *, verify: bool = False) -> "JPQIndex":
+    def open(cls, directory: str | os.PathLike, *, verify: bool = False, vectors: bool = True) -> "JPQIndex":
         """Open an index directory and check that its parts belong together.
 
         Args:
             directory: a compressed index directory.
             verify: compare every file with its recorded sha256 first, so that no damage gets into what is made of it.
+            vectors: open the documents' real vectors too, if there are any.
 
         Raises:
             JPQError: a file is missing, empty, truncated or damaged, or the counts, dimensions or layouts differ.
         """
-        parts = IndexDirectory.open(directory, verify=verify)
+        parts = IndexDirectory.open(directory, vectors=vectors, verify=verify)
         if parts.record.layout == FLAT_LAYOUT:
             raise JPQError(f"{directory} is an uncompressed index, without codes: search it with JPQFaissSearcher")
         coarse, layout = layouts.coarse_of(parts.faiss_index), parts.record.layout
         opened = cls(parts.codec, None, parts.docids, layout=layout, coarse=coarse, faiss_index=parts.faiss_index)
+        opened.vectors = parts.vectors if vectors else None
         opened.record, opened.path = parts.record, parts.path
         return opened
+
+    def attach(self, flat: FlatFolder, *, dtype: str = DEFAULT_DTYPE, refer: bool = False) -> None:
+        """Take the embeddings of a flat folder as :attr:`vectors`; :meth:`save` writes them.
+
+        Args:
+            flat: what the codes were made of, in any order; it may hold other documents too.
+            dtype: one of :data:`jpq_pyserini.index.vectors.DTYPES`, to write them as.
+            refer: do not copy them; the folder, which must have the very documents of this index in the same order,
+                has to stay where it is.
+
+        Raises:
+            JPQError: the folder lacks a document or is in another order, or holds embeddings of another encoder.
+        """
+        if dtype not in DTYPES:
+            raise JPQError(f"vectors of type {dtype!r}: choose one of {', '.join(DTYPES)}")
+        rows = rows_of(flat, self.docids, self.name)
+        check_vectors(ArrayVectors(flat.embeddings), len(flat.docids), self.codec.dimension)
+        some = np.linspace(0, len(self) - 1, min(_COMPARED, len(self))).astype(np.int64)
+        codes = layouts.packed_codes(self.faiss_index)[some]
+        check_fit(self.codec.decode(codes), flat.embeddings[some if rows is None else rows[some]], self.name)
+        if refer and rows is not None:
+            raise JPQError(f"{flat.path} has not the documents of {self.name} in the same order: copy its embeddings")
+        self.vectors = StoredVectors.of_flat(flat.path) if refer else ArrayVectors(flat.embeddings, dtype, rows)
 
     def convert(
         self,
@@ -145,7 +190,7 @@ class JPQIndex:
                 coarse = layouts.train_coarse(self.codec, self.codes, nlist, nprobe, embeddings, seed)
         elif nlist or nprobe or embeddings is not None:
             raise JPQError(f"the layout {layout} has no inverted lists: leave nlist, nprobe and embeddings out")
-        return self._derived(self.codes, self.docids, layout, coarse, progress=progress)
+        return self._derived(self.codes, self.docids, self.vectors, layout, coarse, progress=progress)
 
     def add(
         self,
@@ -169,17 +214,28 @@ class JPQIndex:
                 not finite.
         """
         codes = grow.encode(self.codec, embeddings, docids, neighbourhood_of(self.codec, self.codes))
-        return self.add_codes(codes, docids, source=source, progress=progress)
+        vectors = None if self.vectors is None else ArrayVectors(embeddings)
+        return self.add_codes(codes, docids, source=source, progress=progress, vectors=vectors)
 
     def add_codes(
-        self, codes: np.ndarray, docids: Sequence[str], *, source: str | None = None, progress: bool = False
+        self,
+        codes: np.ndarray,
+        docids: Sequence[str],
+        *,
+        source: str | None = None,
+        progress: bool = False,
+        vectors: Vectors | None = None,
     ) -> "JPQIndex":
-        """As :meth:`add`, of documents (n, M) uint8 that :attr:`codec` has encoded already."""
+        """As :meth:`add`, of documents (n, M) uint8 that :attr:`codec` has encoded already.
+
+        ``vectors`` are theirs, needed if this index has vectors; they become of the type that it has.
+        """
         grow.check_codes(codes, docids, self.codec)
         grow.refuse_repeated((self.name, self.docids), (source or "the new documents", docids))
         return self._derived(
             np.concatenate([self.codes, codes]),
             JoinedDocids([self.docids, docids]),
+            join_vectors([(self.name, self.vectors), (source or "the new documents", vectors)]),
             lists=layouts.lists_of(self.faiss_index),
             history=[*self.record.history, event("add", documents=len(docids), source=source)],
             progress=progress,
@@ -201,6 +257,7 @@ class JPQIndex:
         return first._derived(
             np.concatenate([index.codes for index in indexes]),
             JoinedDocids([index.docids for index in indexes]),
+            join_vectors([(index.name, index.vectors) for index in indexes]),
             lists=grow.known_lists(indexes),
             history=[event("merge", indexes=parts)],
             progress=progress,
@@ -211,7 +268,7 @@ class JPQIndex:
         """The directory's path, for messages."""
         return str(self.path) if self.path is not None else "an index that was never saved"
 
-    def _derived(self, codes, docids, layout=None, coarse=None, *, lists=None, history=None, progress=False):
+    def _derived(self, codes, docids, vectors, layout=None, coarse=None, *, lists=None, history=None, progress=False):
         """Return an index of other rows or layout with everything else as it is here."""
         layout = layout or self.record.layout
         if layout.startswith("ivf") and coarse is None:
@@ -226,6 +283,8 @@ class JPQIndex:
             training=self.record.training,
             history=self.record.history if history is None else history,
             faiss_index=layouts.build(self.codec, codes, layout, coarse, progress, lists),
+            vectors=vectors,
+            rescore=self.record.rescore,
         )
 
     def save(
@@ -255,7 +314,8 @@ class JPQIndex:
             self.codec.save(partial / CODEC)
             if write_query_encoder is not None:
                 write_query_encoder(partial / QUERY_ENCODER)
-            write_record(partial, replace(self.record, count=len(self)))
+            kept = {} if self.vectors is None else save_vectors(self.vectors, partial)
+            write_record(partial, replace(self.record, count=len(self), vectors=kept))
         self.path = Path(directory)
         return self.path
 

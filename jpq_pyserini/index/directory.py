@@ -12,7 +12,9 @@ from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.data.docids import Docids
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import layouts
+from jpq_pyserini.index.attached import open_vectors
 from jpq_pyserini.index.record import FLAT_LAYOUT, IndexRecord, check_verified
+from jpq_pyserini.index.vectors import StoredVectors
 from jpq_pyserini.names import CODEC, DOCID, INDEX, RECORD
 
 _ATTEMPTS, _PAUSE = 5, 0.05  # of opening a directory that another process replaces meanwhile; seconds
@@ -36,7 +38,13 @@ class IndexDirectory:
 
     @classmethod
     def open(
-        cls, directory: str | os.PathLike, *, codec: bool = True, mmap: bool = False, verify: bool = False
+        cls,
+        directory: str | os.PathLike,
+        *,
+        codec: bool = True,
+        vectors: bool = True,
+        mmap: bool = False,
+        verify: bool = False,
     ) -> "IndexDirectory":
         """Open an index directory and check that its parts belong together.
 
@@ -46,6 +54,7 @@ class IndexDirectory:
         Args:
             directory: compressed, or of the layout ``flat``.
             codec: read :attr:`codec` now; needless to search.
+            vectors: open :attr:`vectors` now; needless where the codes alone are wanted.
             mmap: leave the codes on disk; layouts ``pq`` and ``ivf``.
             verify: read every file and compare it with its recorded sha256 first: before anything is derived from it.
 
@@ -59,6 +68,8 @@ class IndexDirectory:
                 opened = cls._open(directory, mmap, verify)
                 if codec and opened.record.layout != FLAT_LAYOUT:
                     opened.codec  # noqa: B018 (read and kept)
+                if vectors:
+                    opened.vectors  # noqa: B018 (as above)
                 if _state(directory) == before:
                     return opened
             except JPQError:
@@ -87,6 +98,12 @@ class IndexDirectory:
                 f"D={record.dimension} M={record.m} nbits={record.nbits}: copy both from one index directory"
             )
         return codec
+
+    @functools.cached_property
+    def vectors(self) -> StoredVectors | None:
+        """The documents' real vectors, or None; :class:`JPQError` if they are not as the record says."""
+        record = self.record
+        return open_vectors(self.path, record.vectors, record.count, record.dimension) if record.vectors else None
 
 
 def check_parts(directory: Path, record: IndexRecord, index: faiss.Index, docids: int) -> None:

@@ -13,7 +13,7 @@ from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.data.docids import JoinedDocids, first_repeated
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import layouts
-from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD
+from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD, VECTORS
 from jpq_pyserini.storage import sha256_of
 
 _ROWS = 1 << 14
@@ -99,7 +99,7 @@ def copy_others(source: Path, target: Path) -> None:
     for entry in source.iterdir():
         if entry.is_dir():
             shutil.copytree(entry, target / entry.name)
-        elif entry.name not in (INDEX, DOCID, CODEC, RECORD):
+        elif entry.name not in (INDEX, DOCID, CODEC, VECTORS, RECORD):
             shutil.copy2(entry, target / entry.name)
 
 

@@ -48,6 +48,15 @@ class TrainingRecord(TypedDict, total=False):
     imported_from: dict[str, Any]
 
 
+class VectorsRecord(TypedDict, total=False):
+    """Where the documents' real vectors are (:mod:`jpq_pyserini.index.attached`): in the directory unless ``flat``."""
+
+    __pydantic_config__ = {"extra": "allow"}  # noqa: RUF012 (no field)
+    dtype: str
+    digest: str
+    flat: str
+
+
 @dataclass(frozen=True)
 class IndexRecord:
     """What ``jpq.json`` says.
@@ -62,6 +71,8 @@ class IndexRecord:
             ``max_length``, ``prompt``; empty when unknown.
         training: settings, data, curve and scores of the training run; ``zero_shot_of`` when it was of another
             collection; empty when there was none.
+        vectors: of the documents' real vectors; empty when the index has none.
+        rescore: how many candidates a search scores with them; None: as many as suit the hits wanted; 0: none.
         history: what has been done to the collection since, in order: documents added, indexes merged.
         sha256: file name → hexadecimal digest.
         versions: library name → version, of the libraries that wrote it.
@@ -76,6 +87,8 @@ class IndexRecord:
     metric: str = "inner_product"
     encoder: EncoderSettings = field(default_factory=dict)
     training: TrainingRecord = field(default_factory=dict)
+    vectors: VectorsRecord = field(default_factory=dict)
+    rescore: Annotated[int, Ge(0)] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     sha256: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)

@@ -12,6 +12,7 @@ import faiss
 import numpy as np
 
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index.directory import IndexDirectory
 from jpq_pyserini.index.exact import ExactIndex
 from jpq_pyserini.index.vectors import StoredVectors, decode_rows
 
@@ -98,3 +99,27 @@ class RescoringIndex(ExactIndex):
                 vectors = decode_rows(chosen, self.vectors.dtype).astype(np.float64)
                 yield vectors @ query.astype(np.float64), chosen
             start = stop
+
+
+def scored_index(
+    parts: IndexDirectory, rescore: int | None = None, margin: int | None = None, proposer=None
+) -> ExactIndex:
+    """Return what searches an index directory: its codes, and where it has them its vectors.
+
+    Args:
+        parts: not of the layout ``flat``; opened without vectors if :func:`wanted_candidates` is 0.
+        rescore: the number of candidates, as :func:`wanted_candidates` gives it.
+        margin: of candidates beyond k where the codes' own scores are wanted.
+        proposer: as in :class:`~jpq_pyserini.index.exact.ExactIndex`.
+
+    Raises:
+        JPQError: candidates are asked for, but there are no vectors or not those of the record.
+    """
+    if rescore == 0 or (rescore is None and not parts.record.vectors):
+        return ExactIndex(parts.faiss_index, parts.docids, margin, proposer)
+    if parts.vectors is None:
+        raise JPQError(
+            f"{parts.path} has no vectors to score {rescore:,} candidates with: write them with "
+            f"`python -m jpq_pyserini.index vectors`, or leave rescore and {VARIABLE} out"
+        )
+    return RescoringIndex(parts.faiss_index, parts.vectors, parts.docids, rescore, proposer)

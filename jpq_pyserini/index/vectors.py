@@ -27,8 +27,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.data.flat import map_embeddings
 from jpq_pyserini.errors import JPQError, reason_of
+from jpq_pyserini.names import INDEX
 from jpq_pyserini.storage import new_file
 
 #: How a number is kept. int8 costs a quarter of float32 and, measured on three collections, no effectiveness.
@@ -52,7 +53,10 @@ class StoredVectors:
         path: the file.
         dtype: one of :data:`DTYPES`.
         count, dimension: N, D.
+        flat: the flat Faiss folder that the file belongs to; None for a file of our own.
     """
+
+    flat: Path | None = None
 
     def __init__(self, path: str | os.PathLike, dtype: str, count: int, dimension: int, offset: int):
         self.path, self.dtype, self.count, self.dimension = Path(path), dtype, count, dimension
@@ -94,10 +98,12 @@ class StoredVectors:
         return cls(path, dtype, count, dimension, offset)
 
     @classmethod
-    def of_flat(cls, flat: FlatFolder) -> "StoredVectors":
-        """Read the embeddings of a flat Faiss folder where they are."""
-        count, dimension = flat.embeddings.shape
-        return cls(flat.embeddings.filename, "float32", count, dimension, flat.embeddings.offset)
+    def of_flat(cls, folder: str | os.PathLike) -> "StoredVectors":
+        """Read the embeddings of a flat Faiss folder where they are; :class:`JPQError` as for a flat folder."""
+        embeddings = map_embeddings(Path(folder) / INDEX)
+        stored = cls(Path(folder) / INDEX, "float32", *embeddings.shape, embeddings.offset)
+        stored.flat = Path(folder)
+        return stored
 
     def __len__(self) -> int:
         return self.count

@@ -118,11 +118,14 @@ def _wrap_searcher(searcher_class) -> None:
             index, docids = plain_load(self, index_dir)
         else:
             from jpq_pyserini.index.directory import IndexDirectory
+            from jpq_pyserini.index.record import IndexRecord
+            from jpq_pyserini.index.rescoring import wanted_candidates
 
-            parts = IndexDirectory.open(index_dir, codec=False)
+            rescore = 0 if ours is None else wanted_candidates(recorded=IndexRecord.read(index_dir).rescore)
+            parts = IndexDirectory.open(index_dir, codec=False, vectors=rescore != 0)
             if self.faiss_device == "cpu":
                 docids = parts.docids
-                index = _made_exact(parts.faiss_index, docids, always=ours is not None)
+                index = _scored(parts, rescore, always=ours is not None)
             else:
                 index, docids = plain_load(self, index_dir)
         if ours is not None and ours is self.query_encoder and ours.dimension != index.d:
@@ -140,16 +143,16 @@ def _wrap_searcher(searcher_class) -> None:
     searcher_class._init_encoder_from_str = staticmethod(_init_encoder_from_str)
 
 
-def _made_exact(index, docids, always):
-    """Put exact scores in trec_eval's order before ``index``, and feedback vectors, which Faiss lacks for ivf-fastscan.
+def _scored(parts, rescore, always):
+    """Put exact scores in trec_eval's order before the index, and feedback vectors, which Faiss lacks for ivf-fastscan.
 
     With another encoder than ours only where Faiss itself rounds: the rest stays as Pyserini made it.
     """
-    from jpq_pyserini.index import layouts
-    from jpq_pyserini.index.exact import ExactIndex
+    from jpq_pyserini.index.rescoring import scored_index
 
-    layout = layouts.layout_of(index)
-    return ExactIndex(index, docids) if layout.endswith("fastscan") or (always and layout != "flat") else index
+    layout = parts.record.layout
+    ours = layout.endswith("fastscan") or (always and layout != "flat")
+    return scored_index(parts, rescore) if ours else parts.faiss_index
 
 
 def _our_encoder(encoder):

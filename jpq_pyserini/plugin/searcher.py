@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import FLAT_LAYOUT, IndexDirectory, IndexRecord, layouts
-from jpq_pyserini.index.exact import ExactIndex
+from jpq_pyserini.index.rescoring import scored_index, wanted_candidates
 from jpq_pyserini.names import CODEC
 from jpq_pyserini.plugin.encoders import JPQQueryEncoder  # first: it starts the plug-in, then imports Pyserini
 from jpq_pyserini.plugin.prebuilt import texts_of
@@ -34,6 +34,10 @@ class JPQFaissSearcher(FaissSearcher):
         mmap: Leave the codes on disk, so that an index larger than memory opens at once; layouts ``pq`` and ``ivf``.
         nprobe: Lists a query visits, in place of what the index says; layouts with inverted lists.
         margin: Candidates scored exactly beyond k; None: :func:`jpq_pyserini.index.exact.default_margin`.
+        rescore: How many candidates of the codes are scored again with their real vectors, if the index has those;
+            0: none. None: what the environment variable ``JPQ_RESCORE`` says, else the index, else as many as suit k
+            (:func:`jpq_pyserini.index.rescoring.default_candidates`). The vectors, never loaded whole, are then also
+            what pseudo-relevance feedback gets.
 
     Raises:
         JPQError: ``index_dir`` is no JPQ index directory, its parts do not fit together, or its layout lacks what was
@@ -57,9 +61,10 @@ class JPQFaissSearcher(FaissSearcher):
         mmap: bool = False,
         nprobe: int | None = None,
         margin: int | None = None,
+        rescore: int | None = None,
     ):
         self.record = IndexRecord.read(index_dir)
-        self._mmap, self._nprobe, self._margin = mmap, nprobe, margin
+        self._mmap, self._nprobe, self._margin, self._rescore = mmap, nprobe, margin, rescore
         self._wanted_device, self._index_dir = faiss_device, index_dir
         if query_encoder is None:
             query_encoder = JPQQueryEncoder(str(index_dir), device=device, backend=encoder_backend)
@@ -93,7 +98,8 @@ class JPQFaissSearcher(FaissSearcher):
 
     def load_index(self, index_dir: str):
         """Load the Faiss index and the docids and check them against the record; returns both."""
-        parts = IndexDirectory.open(index_dir, codec=False, mmap=self._mmap)
+        rescore = wanted_candidates(self._rescore, self.record.rescore)
+        parts = IndexDirectory.open(index_dir, codec=False, vectors=rescore != 0, mmap=self._mmap)
         self.record, index, docids = parts.record, parts.faiss_index, parts.docids
         if self._nprobe is not None:
             layouts.set_nprobe(index, self._nprobe)
@@ -101,7 +107,7 @@ class JPQFaissSearcher(FaissSearcher):
             self.query_encoder.bind(index_dir)
         if self.record.layout == FLAT_LAYOUT:
             return index, docids
-        return ExactIndex(index, docids, self._margin, self._on_gpu(index)), docids
+        return scored_index(parts, rescore, self._margin, self._on_gpu(index)), docids
 
     def _on_gpu(self, index):
         """Return what searches on the GPU that was asked for; None without one."""

@@ -114,11 +114,9 @@ def test_another_proposer_chooses_the_candidates(collection):
 
 
 def test_the_embeddings_of_a_flat_folder_are_read_where_they_are(collection, tmp_path):
-    from jpq_pyserini.data.flat import FlatFolder
-
     codec, codes, _, docids, folder = collection
     kept = StoredVectors.open(folder / "float32")
-    flat = StoredVectors.of_flat(FlatFolder.open(write_flat(tmp_path / "flat", kept.read(np.arange(N)))))
+    flat = StoredVectors.of_flat(write_flat(tmp_path / "flat", kept.read(np.arange(N))))
     index, queries = layouts.build(codec, codes, "pq"), random_embeddings(4, D=D, seed=9)
     for one, other in zip(
         RescoringIndex(index, kept, docids).search(queries, 60),
