@@ -116,8 +116,7 @@ def bounded(kind: type, least: float, most: float = math.inf) -> Callable[[str],
 
     Of any other value argparse says in one line which argument it was given to and what is allowed, and exits with 2.
     """
-    name = {int: "a whole number", float: "a number"}[kind]
-    allowed = f"{name} of at least {least}" if math.isinf(most) else f"{name} from {least} to {most}"
+    allowed = _allowed(kind, least, most)
 
     def parse(text: str):
         try:
@@ -129,6 +128,13 @@ def bounded(kind: type, least: float, most: float = math.inf) -> Callable[[str],
         return value
 
     return parse
+
+
+def _allowed(kind: type, least: float, most: float) -> str:
+    name = {int: "a whole number", float: "a number"}[kind]
+    if math.isfinite(most):
+        return f"{name} from {least} to {most}"
+    return f"{name} of at least {least}" if math.isfinite(least) else name
 
 
 _INT32 = (1 << 31) - 1  # what the libraries underneath take for a count or a seed
@@ -216,37 +222,68 @@ def add_resume(parser, what: str = "continue from what a stopped command left, i
     parser.add_argument("--resume", action="store_true", help=what)
 
 
+def setting(default, help: str, shown: str = "", **metadata):
+    """Return a dataclass field that :func:`add_dataclass_arguments` makes a flag of.
+
+    Args:
+        default: its value when the flag is not given.
+        help: its text in ``--help``; argparse appends the default.
+        shown: what a default of None means.
+        metadata: ``choices``; ``aliases``, further names of the flag; ``least``, ``most`` and ``above``, the bounds of
+            a number, which :func:`check_settings` checks.
+    """
+    text = f"{help} (default: {shown})" if shown else help
+    return dataclasses.field(default=default, metadata={"help": text, **metadata})
+
+
 def add_dataclass_arguments(parser: argparse.ArgumentParser, config: type) -> None:
     """Add one ``--flag`` for each field of the dataclass ``config``.
 
-    A field's default and ``metadata`` (``help``, ``choices``, ``alias``, ``type``) say all there is to say, so that
+    A field's default and ``metadata`` (``help``, ``choices``, ``aliases``, ``type``) say all there is to say, so that
     each default lives once. ``bool`` fields become ``--flag / --no-flag``, ``X | None`` fields optional values.
     """
     hints = typing.get_type_hints(config)
     for field in dataclasses.fields(config):
-        flag = "--" + field.name.replace("_", "-")
         options = {"default": field.default, "help": field.metadata["help"]}
-        kinds = [kind for kind in typing.get_args(hints[field.name]) or (hints[field.name],) if kind is not type(None)]
-        if kinds[0] is bool:
+        kind = _kind(hints[field.name])
+        if kind is bool:
             options["action"] = argparse.BooleanOptionalAction
         else:
-            options["type"] = field.metadata.get("type", kinds[0])
-            choices = field.metadata.get("choices")  # the dataclass refuses others: check_choices
+            options["type"] = field.metadata.get("type", kind)
+            choices = field.metadata.get("choices")  # the dataclass refuses others: check_settings
             options["metavar"] = (
                 f"{{{','.join(map(str, choices))}}}"
                 if choices
-                else field.metadata.get("metavar", {int: "N", float: "X"}.get(kinds[0], "S"))
+                else field.metadata.get("metavar", {int: "N", float: "X"}.get(kind, "S"))
             )
-        parser.add_argument(flag, *filter(None, [field.metadata.get("alias")]), dest=field.name, **options)
+        parser.add_argument(flag_of(field.name), *field.metadata.get("aliases", ()), dest=field.name, **options)
 
 
-def check_choices(settings) -> None:
-    """Raise :class:`JPQError` if a field of the dataclass has a value that is neither its default nor a choice."""
+def flag_of(name: str) -> str:
+    """Return the flag of a field: "lambda_cut" is --lambda-cut."""
+    return "--" + name.replace("_", "-")
+
+
+def check_settings(settings) -> None:
+    """Raise :class:`JPQError` if a field of a dataclass has a value beyond its bounds, not finite, or not a choice."""
+    hints = typing.get_type_hints(type(settings))
     for field in dataclasses.fields(settings):
-        choices, value = field.metadata.get("choices"), getattr(settings, field.name)
+        value, given = getattr(settings, field.name), field.metadata
+        choices = given.get("choices")
         if choices and value != field.default and value not in choices:
-            flag = "--" + field.name.replace("_", "-")
-            raise JPQError(f"{flag} {value} is unknown: choose one of {', '.join(map(str, choices))}")
+            raise JPQError(f"{flag_of(field.name)} {value} is unknown: choose one of {', '.join(map(str, choices))}")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        least, most, above = given.get("least", -math.inf), given.get("most", math.inf), given.get("above", -math.inf)
+        if not (math.isfinite(value) and least <= value <= most and value > above):
+            allowed = _allowed(_kind(hints[field.name]), least, most)
+            allowed += f" above {above}" if math.isfinite(above) else ""
+            raise JPQError(f"{flag_of(field.name)} {value} is not {allowed}")
+
+
+def _kind(hint: type) -> type:
+    """Return X of a type hint ``X`` or ``X | None``."""
+    return next(kind for kind in typing.get_args(hint) or (hint,) if kind is not type(None))
 
 
 def dataclass_from_arguments(config: type, args: argparse.Namespace):

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass, field
 
-from jpq_pyserini.cli import check_choices
+from jpq_pyserini.cli import check_settings
 from jpq_pyserini.errors import JPQError
 
 
@@ -58,7 +58,7 @@ class Settings:
         for part in ("dev", "test"):
             if (parts[f"--{part}-topics"] is None) != (parts[f"--{part}-qrels"] is None):
                 raise JPQError(f"--{part}-topics and --{part}-qrels go together: give both or neither")
-        check_choices(self)
+        check_settings(self)
         for name, low in (("max_passages", 300), ("max_length", 8), ("m", 1), ("epochs", 1), ("threads", 1)):
             value = getattr(self, name)
             if value is not None and value < low:

@@ -3,12 +3,25 @@
 import argparse
 import logging
 import os
+from collections.abc import Sequence
 
 # Read when the OpenMP runtimes of torch and Faiss load: threads that wait for work must not spin against each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from jpq_pyserini.cli import add_dataclass_arguments, dataclass_from_arguments, run_main
-from jpq_pyserini.train.config import TrainConfig
+from jpq_pyserini.cli import (
+    add_dataclass_arguments,
+    add_embeddings,
+    add_new_directory,
+    add_qrels,
+    add_resume,
+    add_run,
+    add_topics,
+    dataclass_from_arguments,
+    new_parser,
+    run_main,
+    say,
+)
+from jpq_pyserini.train.config import TrainConfig, method_table, settings_of
 
 EXAMPLE = """\
 example:
@@ -20,47 +33,11 @@ example:
 """
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, train, print the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m jpq_pyserini.train",
-        description="Turn a flat Faiss folder into a JPQ index directory that Pyserini loads.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    data = parser.add_argument_group("data")
-    data.add_argument(
-        "--embeddings", required=True, metavar="DIR", help="flat Faiss folder (index, docid) of the collection"
-    )
-    data.add_argument(
-        "--topics", metavar="T", help="training queries: Pyserini name or file; not needed with --epochs 0"
-    )
-    data.add_argument("--qrels", metavar="Q", help="their judgements: Pyserini name or file")
-    data.add_argument(
-        "--negatives-run",
-        metavar="RUN",
-        help="run of the training queries, TREC or MS MARCO format, .gz too, for --negatives-from run: say BM25's",
-    )
-    data.add_argument("--dev-topics", metavar="T", help="queries to choose the best step by")
-    data.add_argument("--dev-qrels", metavar="Q", help="their judgements")
-    data.add_argument("--output", required=True, metavar="DIR", help="index directory to write")
-    data.add_argument(
-        "--resume", action="store_true", help="go on from the checkpoint of a stopped run, if there is one"
-    )
-    encoder = parser.add_argument_group("encoder")
-    encoder.add_argument(
-        "--encoder", required=True, metavar="NAME", help="the encoder of the embeddings: name or folder"
-    )
-    encoder.add_argument("--pooling", choices=("cls", "mean"), help="for a plain Hugging Face model")
-    encoder.add_argument("--l2-norm", action="store_true", help="normalise embeddings; with --pooling")
-    encoder.add_argument("--query-prefix", metavar="S", help="text put before every query (default: the model's own)")
-    encoder.add_argument(
-        "--passage-max-length", type=int, metavar="N", help="tokens the passages were cut at; recorded"
-    )
-    add_dataclass_arguments(parser.add_argument_group("training"), TrainConfig)
-    args = parser.parse_args()
-
+    args = _parse(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    config = dataclass_from_arguments(TrainConfig, args)
     from jpq_pyserini.train.inputs import EncoderSource
     from jpq_pyserini.train.pipeline import train_index
 
@@ -72,11 +49,47 @@ def main() -> None:
         args.qrels,
         args.dev_topics,
         args.dev_qrels,
-        dataclass_from_arguments(TrainConfig, args),
+        config,
         resume=args.resume,
         negatives_run=args.negatives_run,
     )
-    print(report)
+    say(report)
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    args = parser.parse_args(argv)
+    parser.set_defaults(**settings_of(args.method))  # so that any flag, also one equal to its default, overrides them
+    return parser.parse_args(argv)
+
+
+def _parser() -> argparse.ArgumentParser:
+    summary = "Train a JPQ index that Pyserini loads, from a flat Faiss folder, its encoder and training queries."
+    parser = new_parser("jpq_pyserini.train", summary, f"{method_table()}\n\n{EXAMPLE}")
+    data = parser.add_argument_group("data")
+    add_embeddings(data)
+    add_topics(data, "training queries (not needed with --epochs 0)", required=False)
+    add_qrels(data, "relevance judgements of the training queries", required=False)
+    add_topics(data, "dev queries, which select the best step", flag="--dev-topics", required=False)
+    add_qrels(data, "relevance judgements of the dev queries", flag="--dev-qrels", required=False)
+    add_run(data, "for --negatives-from run, a run of the training queries", "--negatives-run", required=False)
+    add_new_directory(data)
+    add_resume(data, "continue from the checkpoint of a stopped run, if there is one")
+    encoder = parser.add_argument_group("encoder")
+    encoder.add_argument(
+        "--encoder", required=True, metavar="NAME", help="encoder that made the embeddings: name or folder"
+    )
+    encoder.add_argument("--pooling", choices=("cls", "mean"), help="pooling of a plain Hugging Face model")
+    encoder.add_argument("--l2-norm", action="store_true", help="normalise its embeddings; with --pooling")
+    encoder.add_argument("--query-prefix", metavar="S", help="text put before every query (default: the model's own)")
+    encoder.add_argument(
+        "--passage-max-length",
+        type=int,
+        metavar="N",
+        help="maximum passage length (tokens) used when the embeddings were made; stored in the index",
+    )
+    add_dataclass_arguments(parser.add_argument_group("training"), TrainConfig)
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,173 +1,219 @@
 """The settings of a training run: each default lives here once, and the command line is made from these fields."""
 
-import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
+from typing import Any
 
-from jpq_pyserini.cli import check_choices
+from jpq_pyserini.cli import check_settings, flag_of, setting
 from jpq_pyserini.errors import JPQError
 
 #: Section 4.3 of the paper: the centroids' learning rate by M.
 PAPER_CENTROID_LR = {16: 5e-6, 24: 5e-6, 32: 2e-5, 48: 1e-4, 64: 1e-4, 96: 1e-4}
 #: A score scale that lets pairwise losses move normalised embeddings, whose scores differ by a few hundredths.
 NORMALISED_SCORE_SCALE = 20.0
-#: Chosen on SQuAD's val and training questions, as the number of neighbours was.
-ANISOTROPY, ANISOTROPY_WITH_NEIGHBOURS = 3.0, 10.0
+#: h of score-aware codes; both chosen on SQuAD's val and training questions, as the number of neighbours was.
+SCORE_AWARE, SCORE_AWARE_WITH_NEIGHBOURS = 3.0, 10.0
 
 LOSSES = ("lambdarank", "ranknet", "hinge")
-_AT_LEAST_ONE = {
-    "negatives",
-    "batch_size",
-    "opq_sample",
-    "max_query_length",
-    "lambda_cut",
-    "checkpoint_steps",
-    "max_steps",
-    "patience",
-    "eval_steps",
-}
-_ABOVE_ZERO = {"score_scale", "max_grad_norm"}
 NBITS = (4, 8)
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
 SCORINGS = ("quantized", "flat")
 NEGATIVE_SOURCES = ("quantized", "flat", "static", "random", "run")
-_MOST_NEIGHBOURS = 64
 _NEGATIVES_WITHOUT_CODES = ("flat", "random", "run")
 ENCODER_PARTS = ("all", "no-word-embeddings", "none")
+_INT32, _UINT64 = (1 << 31) - 1, (1 << 64) - 1  # what the libraries underneath take for a count and for a seed
 
 
-def _setting(default, text: str, **metadata):
-    return field(default=default, metadata={"help": f"{text} (default: {_shown(default, metadata)})", **metadata})
+@dataclass(frozen=True)
+class Method:
+    """A known training method: the settings that make it, and a line about it."""
+
+    settings: dict[str, Any]
+    summary: str
+
+    @property
+    def flags(self) -> str:
+        """The settings as they are typed."""
+        return " ".join(
+            flag_of(f"no-{name}")
+            if value is False
+            else f"{flag_of(name)} {format(value, 'g' * isinstance(value, float))}"
+            for name, value in self.settings.items()
+        )
 
 
-def _shown(default, metadata) -> str:
-    return metadata.get("shown") or str(default)
+_FLAT = {"compress": False, "scoring": "flat"}
+#: Values of ``--method``.
+METHODS = {
+    "jpq": Method({}, "JPQ with score-aware codes: the default"),
+    "jpq-neighbours": Method({"neighbours": 8}, "the same, codes also separate nearest neighbours"),
+    "jpq-paper": Method({"score_aware": 0.0}, "JPQ as published"),
+    "opq": Method({"score_aware": 0.0, "epochs": 0.0}, "OPQ without training; needs no queries"),
+    "jpq-negatives": Method(
+        {"score_aware": 0.0, "scoring": "flat", "train_centroids": False}, "OPQ + JPQ negatives (figure 7 of the paper)"
+    ),
+    "jpq-loss": Method({"score_aware": 0.0, "train_centroids": False}, "OPQ + JPQ negatives + JPQ loss (figure 7)"),
+    "dpq": Method(
+        {"score_aware": 0.0, "reconstruction": 1.0, "negatives_from": "static"}, "DPQ, with static negatives"
+    ),
+    "distillation": Method({"distillation": 1.0}, "JPQ that imitates the uncompressed scores; needs no --qrels"),
+    "adore": Method({**_FLAT, "negatives_from": "flat"}, "ADORE: dynamic hard negatives, uncompressed index"),
+    "rand-neg": Method({**_FLAT, "negatives_from": "random"}, "random negatives, uncompressed index"),
+    "bm25-neg": Method({**_FLAT, "negatives_from": "run"}, "top hits of --negatives-run, uncompressed index"),
+}
+
+
+def _count(default: int | None, help: str, **metadata):
+    return setting(default, help, **{"least": 1, "most": _INT32, **metadata})
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of :func:`jpq_pyserini.train.train_index`; defaults are the paper's (section 4.3) where it gives one."""
+    """Settings of :func:`jpq_pyserini.train.train_index`; defaults are the paper's (section 4.3) where it gives one.
 
-    m: int = _setting(48, "M: bytes a document at 8 bits; must divide the dimension", alias="--sub-vectors")
-    nbits: int = _setting(8, "bits a code", choices=NBITS)
-    opq: bool = _setting(True, "learn a rotation (OPQ); without it plain PQ")
-    opq_sample: int = _setting(65536, "embeddings that OPQ learns from, drawn at random")
-    opq_iterations: int = _setting(40, "rounds of OPQ")
-    anisotropy: float | None = _setting(
+    ``method`` is the name under which a training is recorded: :meth:`of_method` makes the settings of a known one.
+
+    Raises:
+        JPQError: a value out of bounds, or settings that contradict each other.
+    """
+
+    method: str = setting("jpq", "start from the settings of a known method, see below; flags override them")
+    m: int = _count(48, "number of sub-vectors M: bytes per document at 8 bits; must divide the dimension",
+                    aliases=("--sub-vectors",))  # fmt: skip
+    nbits: int = setting(8, "bits per code", choices=NBITS)
+    opq: bool = setting(True, "learn a rotation (OPQ) instead of plain PQ")
+    opq_sample: int = _count(65536, "embeddings that OPQ is trained on, a random sample")
+    opq_iterations: int = _count(40, "iterations of OPQ", least=0)
+    score_aware: float | None = setting(
         None,
-        "what an error along a document costs more than one across it when codes are chosen; 0 is the paper's choice, "
-        "the nearest centroids",
-        shown=f"{ANISOTROPY:g}, with --neighbours {ANISOTROPY_WITH_NEIGHBOURS:g}",
+        "extra weight h >= 0 of quantization error parallel to the document vector when codes are assigned "
+        "(score-aware loss, Guo et al. 2020); 0 assigns the nearest centroids, as in the JPQ paper",
+        f"{SCORE_AWARE:g}, with --neighbours {SCORE_AWARE_WITH_NEIGHBOURS:g}",
+        aliases=("--anisotropy",),
+        least=0,
     )
-    neighbours: int = _setting(
+    neighbours: int = setting(
         0,
-        "errors towards so many nearest neighbours, among at most 65,536 documents, cost more when codes are chosen: "
-        "better at 16 to 48 bytes, but coding takes ten times as long; 8 is a good number",
+        "also penalise error in the direction of each document's N nearest neighbours (searched in a sample of at most "
+        "65,536 documents). Helps at 16 to 48 bytes; coding takes about ten times as long. 0 is off, 8 recommended",
+        aliases=("--neighbors",),
+        least=0,
+        most=64,
     )
-    loss: str = _setting("lambdarank", "pairwise loss on the quantized scores", choices=LOSSES)
-    lambda_cut: int = _setting(
-        200, "LambdaRank: ranks below this weigh nothing; the paper's 200 for passages, 10 for documents"
+    loss: str = setting("lambdarank", "pairwise ranking loss", choices=LOSSES)
+    lambda_cut: int = _count(
+        200, "LambdaRank: ranks beyond this cut-off get zero weight; the paper takes 200 for passages, 10 for documents"
     )
-    margin: float = _setting(1.0, "hinge: the margin, in scaled scores")
-    scoring: str = _setting(
-        "quantized", "scores in the loss: s† of the codes, or s of the uncompressed embeddings", choices=SCORINGS
+    margin: float = setting(1.0, "margin of the hinge loss, in scaled scores", least=0)
+    scoring: str = setting(
+        "quantized", "scores in the loss: of the quantized or of the uncompressed (flat) embeddings", choices=SCORINGS
     )
-    negatives_from: str = _setting(
+    negatives_from: str = setting(
         "quantized",
-        "where negatives come from: searched at every step in the codes with the current centroids (quantized), in the "
-        "uncompressed embeddings (flat), or in the codes as they were before training, by the encoder as it was "
-        "(static); drawn from the whole collection at every step (random); or the best of --negatives-run (run)",
+        "source of negatives: top documents of the quantized index, searched at every step with the current encoder "
+        "and centroids (quantized); of the uncompressed index, likewise (flat); of the untrained quantized index by "
+        "the untrained encoder (static); drawn uniformly at every step (random); top hits of --negatives-run (run)",
         choices=NEGATIVE_SOURCES,
     )
-    distillation: float = _setting(
+    distillation: float = setting(
         0.0,
-        "weight, 0 to 1, of the KL divergence from the scores of the untouched encoder on the uncompressed embeddings; "
-        "the ranking loss has the rest; 1 needs no --qrels",
+        "weight, from 0 to 1, of a distillation loss: KL divergence from the scores of the untrained encoder on the "
+        "uncompressed embeddings; the ranking loss gets the rest. 1 needs no --qrels",
+        least=0,
+        most=1,
     )
-    reconstruction: float = _setting(0.0, "weight of the reconstruction error of the relevant documents (DPQ)")
-    compress: bool = _setting(True, "write codes; without it a flat index with the trained encoder (ADORE)")
-    negatives: int = _setting(
-        200, "irrelevant documents taken as negatives for each query: the top ones, or as many drawn"
+    reconstruction: float = setting(
+        0.0, "weight of the reconstruction error of the relevant documents in the loss (DPQ)", least=0
     )
-    score_scale: float | None = _setting(
+    compress: bool = setting(True, "write a quantized index; without it a flat index with the trained query encoder")
+    negatives: int = _count(200, "negatives per query")
+    score_scale: float | None = setting(
         None,
-        "scores are multiplied by this in the loss",
-        shown=f"{NORMALISED_SCORE_SCALE:g} if the embeddings are normalised, else 1",
+        "factor on scores in the loss (an inverse temperature)",
+        f"{NORMALISED_SCORE_SCALE:g} if the embeddings are normalised, else 1",
+        above=0,
     )
-    epochs: float = _setting(6.0, "passes over the training queries; 0 writes the OPQ index as it is")
-    max_steps: int | None = _setting(None, "stop after this many steps", shown="as --epochs says")
-    batch_size: int = _setting(32, "queries a step")
-    encoder_lr: float = _setting(5e-6, "learning rate of the query encoder")
-    centroid_lr: float | None = _setting(
-        None, "learning rate of the centroids", shown="the paper's for M: 5e-6 up to 24, 2e-5 up to 32, 1e-4 above"
+    epochs: float = setting(
+        6.0, "passes over the training queries; 0 writes the untrained index", least=0, most=1_000_000
     )
-    weight_decay: float = _setting(0.01, "AdamW weight decay of the encoder; centroids have none")
-    warmup_steps: int | None = _setting(None, "steps of linear warm-up", shown="2000, but at most a tenth of all steps")
-    max_grad_norm: float = _setting(1.0, "gradients of the encoder are clipped to this norm")
-    train_encoder: str = _setting(
-        "no-word-embeddings", "which part of the query encoder is trained", choices=ENCODER_PARTS
+    max_steps: int | None = _count(None, "stop after this many steps", shown="as --epochs says")
+    batch_size: int = _count(32, "queries per step")
+    encoder_lr: float = setting(5e-6, "learning rate of the query encoder", least=0)
+    centroid_lr: float | None = setting(
+        None, "learning rate of the centroids", "the paper's for M: 5e-6 up to 24, 2e-5 up to 32, 1e-4 above", least=0
     )
-    train_centroids: bool = _setting(True, "train the centroids (the paper's PQ centroid optimisation)")
-    dropout: bool = _setting(True, "keep the encoder's dropout on while training")
-    log_with: str | None = _setting(None, "tracker of accelerate's, say tensorboard", shown="none")
-    precision: str = _setting(
+    weight_decay: float = setting(0.01, "AdamW weight decay of the encoder; centroids have none", least=0)
+    warmup_steps: int | None = _count(
+        None, "steps of linear warm-up", shown="2000, but at most a tenth of all steps", least=0
+    )
+    max_grad_norm: float = setting(1.0, "gradients of the encoder are clipped to this norm", above=0)
+    train_encoder: str = setting("no-word-embeddings", "trained part of the query encoder", choices=ENCODER_PARTS)
+    train_centroids: bool = setting(True, "train the centroids")
+    dropout: bool = setting(True, "use the encoder's dropout in training")
+    log_with: str | None = setting(None, "experiment tracker supported by accelerate, e.g. tensorboard", "none")
+    precision: str = setting(
         "auto",
-        "arithmetic of the encoder while training; auto takes bf16 where the processor has instructions for it",
+        "arithmetic of the encoder in training; auto is bf16 on processors that multiply it natively, else fp32",
         choices=PRECISIONS,
     )
-    max_query_length: int = _setting(32, "queries are cut at this many tokens")
-    eval_steps: int | None = _setting(
+    max_query_length: int = _count(32, "queries are truncated to this many tokens", least=2)
+    eval_steps: int | None = _count(
         None,
-        "steps between two evaluations on the dev queries; the start and the last step are evaluated in any case",
-        shown="ten in a run, after that at its start",
+        "evaluate on the dev queries every N steps, and before the first and after the last",
+        shown="ten evaluations after the first",
     )
-    patience: int | None = _setting(None, "stop after this many evaluations without a better one", shown="never")
-    checkpoint_steps: int = _setting(500, "steps between two checkpoints, which --resume goes on from")
-    seed: int = _setting(42, "seed of everything random")
-    device: str = _setting("auto", "auto takes a GPU when there is one", choices=DEVICES)
+    patience: int | None = _count(None, "stop early after N evaluations without improvement", shown="never")
+    checkpoint_steps: int = _count(500, "write a checkpoint for --resume every N steps")
+    seed: int = setting(42, "random seed", least=0, most=_UINT64)
+    device: str = setting("auto", "auto is a GPU if there is one", choices=DEVICES)
 
     def __post_init__(self):
-        check_choices(self)
-        for field_ in fields(self):
-            value = getattr(self, field_.name)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                continue
-            flag = f"--{field_.name.replace('_', '-')} {value}"
-            least = 1 if field_.name in _AT_LEAST_ONE else 0
-            if not math.isfinite(value) or value < least:
-                raise JPQError(f"{flag}: must be a number of at least {least}")
-            if field_.name in _ABOVE_ZERO and value == 0:
-                raise JPQError(f"{flag}: must be above 0")
-        if not 0 <= self.distillation <= 1:
-            raise JPQError(f"--distillation {self.distillation}: a weight between 0 and 1")
-        self._check_combinations()
-
-    def _check_combinations(self):
-        if self.neighbours > _MOST_NEIGHBOURS:
-            raise JPQError(f"--neighbours {self.neighbours}: at most {_MOST_NEIGHBOURS}, and 8 is enough")
-        if self.neighbours and not self.compress:
-            raise JPQError("--neighbours is about codes, and --no-compress writes none: leave one of them out")
-        if not self.compress and (self.scoring != "flat" or self.negatives_from not in _NEGATIVES_WITHOUT_CODES):
+        check_settings(self)
+        settings = settings_of(self.method)
+        contradiction = self._contradiction()
+        if contradiction:
+            means = f" (--method {self.method} means {METHODS[self.method].flags})" if settings else ""
+            raise JPQError(contradiction + means)
+        if settings and not any(getattr(self, name) == value for name, value in settings.items()):
             raise JPQError(
+                f"--method {self.method} means {METHODS[self.method].flags}, and none of it is left: leave it out "
+                f"(in Python, TrainConfig.of_method({self.method!r}) makes these settings)"
+            )
+
+    @classmethod
+    def of_method(cls, method: str, **settings) -> "TrainConfig":
+        """Return the settings of a known method, overridden by ``settings``: ``TrainConfig.of_method("adore", m=48)``.
+
+        Raises:
+            JPQError: no such method, or settings that contradict it.
+        """
+        return cls(**{**settings_of(method), **settings, "method": method})
+
+    def _contradiction(self) -> str | None:
+        if self.neighbours and not self.compress:
+            return "--neighbours is about codes, and --no-compress writes none: leave one of them out"
+        if not self.compress and (self.scoring != "flat" or self.negatives_from not in _NEGATIVES_WITHOUT_CODES):
+            return (
                 "--no-compress trains on the flat index: add --scoring flat, and --negatives-from "
                 f"{', '.join(_NEGATIVES_WITHOUT_CODES[:-1])} or {_NEGATIVES_WITHOUT_CODES[-1]}"
             )
         if self.reconstruction and not self.labels_needed:
-            raise JPQError("--reconstruction needs relevant documents: lower --distillation below 1, and give --qrels")
+            return "--reconstruction needs relevant documents: lower --distillation below 1, and give --qrels"
         if self.compress and self.train_centroids and self.scoring == "flat" and not self.reconstruction:
-            raise JPQError("--scoring flat gives the centroids no gradient: add --no-train-centroids")
+            return "--scoring flat gives the centroids no gradient: add --no-train-centroids"
+        return None
 
     @property
     def labels_needed(self) -> bool:
-        """Whether training needs judgements: always, unless the loss is distillation alone."""
+        """Whether training needs relevance judgements: always, unless the loss is distillation alone."""
         return self.distillation < 1
 
     @property
-    def effective_anisotropy(self) -> float:
+    def effective_score_aware(self) -> float:
         """h: as set, else the default, which depends on ``neighbours``."""
-        if self.anisotropy is not None:
-            return self.anisotropy
-        return ANISOTROPY_WITH_NEIGHBOURS if self.neighbours else ANISOTROPY
+        if self.score_aware is not None:
+            return self.score_aware
+        return SCORE_AWARE_WITH_NEIGHBOURS if self.neighbours else SCORE_AWARE
 
     @property
     def effective_centroid_lr(self) -> float:
@@ -175,3 +221,18 @@ class TrainConfig:
         if self.centroid_lr is not None:
             return self.centroid_lr
         return PAPER_CENTROID_LR[max((m for m in PAPER_CENTROID_LR if m <= self.m), default=16)]
+
+
+def settings_of(method: str) -> dict[str, Any]:
+    """Return the settings of a known method; :class:`JPQError` if there is no such method."""
+    if method not in METHODS:
+        raise JPQError(f"--method {method} is unknown: choose one of {', '.join(METHODS)}")
+    return METHODS[method].settings
+
+
+def method_table() -> str:
+    """The methods as text: name, flags that it stands for, and what it is."""
+    lines = ["methods (--method NAME), and the flags that they stand for:"]
+    for name, method in METHODS.items():
+        lines += [f"  {name:15} {method.summary}", f"{'':18}{method.flags or '(the defaults)'}"]
+    return "\n".join(lines)

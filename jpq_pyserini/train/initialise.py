@@ -80,7 +80,7 @@ def _learn(flat, config, device, progress, phase) -> ProductQuantizer:
 
 def _score_aware(sample: np.ndarray, codec: ProductQuantizer, config: TrainConfig) -> ProductQuantizer:
     """Move OPQ's centroids to where the codes of the sample cost least by the costs that the settings name."""
-    weight, neighbours = config.effective_anisotropy, config.neighbours
+    weight, neighbours = config.effective_score_aware, config.neighbours
     if not (weight or neighbours):
         return codec
     shrinkage, across = 0.0, None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate.tracking import get_available_trackers
 
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.data.topics import TrainingQuery, read_qrels, read_topics, training_pairs
@@ -19,7 +20,7 @@ from jpq_pyserini.train.config import TrainConfig
 logger = logging.getLogger(__name__)
 
 #: Settings that a run may change when it is resumed.
-_NEUTRAL = ("checkpoint_steps", "log_with", "device")
+_NEUTRAL = ("method", "checkpoint_steps", "log_with", "device")
 _WHOLE = 1 << 26  # files up to this size are fingerprinted whole, larger ones by their size and both ends
 
 
@@ -40,6 +41,10 @@ class EncoderSource:
     l2_norm: bool = False
     query_prompt: str | None = None
     passage_max_length: int | None = None
+
+    def __post_init__(self):
+        if self.passage_max_length is not None and self.passage_max_length < 1:
+            raise JPQError(f"--passage-max-length {self.passage_max_length} is not a whole number of at least 1")
 
     def load(self, flat: FlatFolder, max_query_length: int, device: str):
         """Load the ``SentenceTransformer``; :class:`JPQError` if its dimension is not that of ``flat``."""
@@ -164,6 +169,16 @@ def wants_cpu(config: TrainConfig) -> bool:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise JPQError(f"--device cuda: torch {torch.__version__} sees no GPU: use --device cpu")
     return config.device == "cpu"
+
+
+def check_tracker(name: str | None) -> None:
+    """Raise :class:`JPQError` unless ``--log-with`` names a tracker that is installed."""
+    installed = sorted(str(tracker) for tracker in get_available_trackers())
+    if name not in (None, "all", *installed):
+        raise JPQError(
+            f"--log-with {name}: accelerate knows no such tracker, or its package is not installed: install it, or "
+            f"choose one of {', '.join(installed) or 'tensorboard, wandb, ... and install that'}"
+        )
 
 
 def fingerprint(path: str | os.PathLike | None) -> str | None:

@@ -25,6 +25,7 @@ from jpq_pyserini.train.inputs import (
     EncoderSource,
     QueryFiles,
     Run,
+    check_tracker,
     is_normalised,
     uses_bf16,
     wants_cpu,
@@ -84,6 +85,7 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
     watch, config = Stopwatch(), run.config
     with watch.phase("load"):
         refuse_existing(run.output)
+        check_tracker(config.log_with)
         flat = FlatFolder.open(run.embeddings)
         if config.compress:
             check_sizes(len(flat.docids), flat.embeddings.shape[1], config.m, config.nbits)

@@ -98,7 +98,7 @@ def training_record(run: Run, trainer: Trainer, score_scale: float) -> dict:
         | {
             "score_scale": score_scale,
             "centroid_lr": config.effective_centroid_lr,
-            "anisotropy": config.effective_anisotropy,
+            "score_aware": config.effective_score_aware,
         },
         "data": {name: os.path.basename(os.path.abspath(path)) for name, path in paths.items() if path is not None},
         "fingerprint": {name: fingerprint[name] for name in ("index", "docid", *list(paths)[1:])},

@@ -201,7 +201,7 @@ def test_a_stopped_coding_goes_on_where_it_was(documents, centroids, tmp_path, m
 
 
 def test_too_many_neighbours_and_neighbours_without_codes_are_refused():
-    with pytest.raises(JPQError, match="--neighbours 1000: at most 64"):
+    with pytest.raises(JPQError, match="--neighbours 1000 is not a whole number from 0 to 64"):
         TrainConfig(neighbours=1000)
     with pytest.raises(JPQError, match="--no-compress writes none"):
         TrainConfig(neighbours=8, compress=False, scoring="flat", negatives_from="flat")

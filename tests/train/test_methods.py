@@ -9,12 +9,87 @@ import torch
 from jpq_pyserini import JPQError, JPQFaissSearcher, JPQIndex, TrainConfig, train_index
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
-from jpq_pyserini.train import losses
+from jpq_pyserini.train import __main__ as command
+from jpq_pyserini.train import losses, pipeline
+from jpq_pyserini.train.config import METHODS
 from jpq_pyserini.train.trainer import reciprocal_rank
 
 from helpers.training import FAST, encoder_weights, run
 
 ADORE = {"scoring": "flat", "negatives_from": "flat", "compress": False}
+
+
+#: What the methods stand for, by the paper and its references.
+SETTINGS = {
+    "jpq": {},
+    "jpq-neighbours": {"neighbours": 8},
+    "jpq-paper": {"score_aware": 0.0},
+    "opq": {"score_aware": 0.0, "epochs": 0},
+    "jpq-negatives": {"score_aware": 0.0, "scoring": "flat", "train_centroids": False},
+    "jpq-loss": {"score_aware": 0.0, "train_centroids": False},
+    "dpq": {"score_aware": 0.0, "reconstruction": 1.0, "negatives_from": "static"},
+    "distillation": {"distillation": 1.0},
+    "adore": ADORE,
+    "rand-neg": ADORE | {"negatives_from": "random"},
+    "bm25-neg": ADORE | {"negatives_from": "run"},
+}
+
+
+def configured(monkeypatch, *flags) -> TrainConfig:
+    """The settings that the training command is run with."""
+    given = []
+    monkeypatch.setattr(pipeline, "train_index", lambda *arguments, **more: given.append(arguments[7]))
+    command.main(["--embeddings", "flat", "--encoder", "encoder", "--output", "out", *flags])
+    return given[0]
+
+
+def test_methods_are_names_of_settings(monkeypatch, capsys):
+    assert set(SETTINGS) == set(METHODS)
+    for name, settings in SETTINGS.items():
+        expected = dataclasses.replace(TrainConfig(**settings), method=name)
+        assert TrainConfig.of_method(name) == expected
+        assert configured(monkeypatch, "--method", name) == expected
+        assert configured(monkeypatch, *METHODS[name].flags.split()) == dataclasses.replace(expected, method="jpq")
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown and METHODS[name].flags in shown for name in SETTINGS)
+
+
+def test_flags_override_the_method_also_with_a_default(monkeypatch):
+    assert configured(monkeypatch, "--method", "opq", "--epochs", "6") == TrainConfig(
+        method="opq", score_aware=0.0, epochs=6.0
+    )
+    assert configured(monkeypatch, "--epochs", "2", "--method", "opq").epochs == 2.0
+    assert TrainConfig.of_method("adore", m=16, negatives_from="random").negatives_from == "random"
+    both = configured(monkeypatch, "--anisotropy", "4", "--neighbors", "2")  # names of 0.1.0, and other spelling
+    assert (both.score_aware, both.neighbours) == (4.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--method", "colbert"], "--method colbert is unknown: choose one of jpq, "),
+        (
+            ["--method", "adore", "--scoring", "quantized"],
+            r"--no-compress trains on .*\(--method adore means --no-comp",
+        ),
+        (["--method", "adore", "--neighbours", "8"], r"--neighbours is about codes.*\(--method adore means"),
+        (["--method", "jpq-paper", "--score-aware", "3"], "means --score-aware 0, and none of it is left"),
+    ],
+)
+def test_contradictions_of_a_method_are_one_line(monkeypatch, flags, message):
+    with pytest.raises(JPQError, match=message) as raised:
+        configured(monkeypatch, *flags)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_method_in_python_is_made_by_its_name(tiny, queries, tmp_path):
+    with pytest.raises(JPQError, match=r"TrainConfig.of_method\('adore'\) makes these settings"):
+        TrainConfig(method="adore")
+    run(tiny, queries, tmp_path / "jpq", method="jpq-paper", score_aware=0.0, dev=False, epochs=0)
+    config = JPQIndex.open(tmp_path / "jpq").record.training["config"]
+    assert (config["method"], config["score_aware"]) == ("jpq-paper", 0.0)
 
 
 def test_ladder_of_figure_7(tiny, queries, tmp_path):
@@ -73,10 +148,10 @@ def test_distillation_needs_no_labels_and_moves_towards_the_flat_scores(tiny, qu
         return float(((difference - difference.mean(1, keepdims=True)) ** 2).mean())
 
     config = TrainConfig(**FAST | {"distillation": 1.0, "negatives": 300, "epochs": 24, "encoder_lr": 2e-4})
-    config = dataclasses.replace(config, dropout=False, anisotropy=0.0)
+    config = dataclasses.replace(config, dropout=False, score_aware=0.0)
     where = (tiny / "flat", str(tiny / "encoder"))
     train_index(*where, tmp_path / "distilled", queries / "train.tsv", config=config, progress=False)
-    run(tiny, queries, tmp_path / "opq", dev=False, epochs=0, anisotropy=0.0)
+    run(tiny, queries, tmp_path / "opq", dev=False, epochs=0, score_aware=0.0)
     assert gap(tmp_path / "distilled") < 0.8 * gap(tmp_path / "opq")
     with pytest.raises(JPQError, match="--qrels is missing"):
         train_index(*where, tmp_path / "no", queries / "train.tsv", config=TrainConfig(**FAST | {"distillation": 0.5}))

@@ -183,8 +183,9 @@ def test_bad_input_is_one_line_and_writes_nothing(tiny, queries, tmp_path):
     refused("--loss hnge is unknown", loss="hnge")
     refused("no such folder|cannot load", encoder=tmp_path / "nowhere")
     refused("--device gpu7 is unknown", device="gpu7")
+    refused("--log-with nothing: accelerate knows no such tracker", log_with="nothing")
     refused("--device cuda: torch .* sees no GPU", device="cuda")
-    refused(r"--distillation 2: a weight between 0 and 1", distillation=2)
+    refused(r"--distillation 2 is not a number from 0 to 1", distillation=2)
     refused("--no-compress trains on the flat index", compress=False)
     refused("add --no-train-centroids", scoring="flat")
     few = write_flat(tmp_path / "few", random_embeddings(10, D=32))
@@ -201,12 +202,16 @@ def test_bad_input_is_one_line_and_writes_nothing(tiny, queries, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"max_steps": -1}, "--max-steps -1: must be a number of at least 1"),
-        ({"patience": 0}, "--patience 0: must be a number of at least 1"),
-        ({"epochs": float("nan")}, "--epochs nan: must be a number of at least 0"),
-        ({"centroid_lr": float("inf")}, "--centroid-lr inf: must be a number"),
-        ({"score_scale": 0.0}, "--score-scale 0.0: must be above 0"),
-        ({"score_scale": -1.0}, "--score-scale -1.0: must be a number of at least 0"),
+        ({"max_steps": -1}, "--max-steps -1 is not a whole number from 1 to"),
+        ({"patience": 0}, "--patience 0 is not a whole number from 1 to"),
+        ({"epochs": float("nan")}, "--epochs nan is not a number from 0 to"),
+        ({"centroid_lr": float("inf")}, "--centroid-lr inf is not a number of at least 0"),
+        ({"score_scale": 0.0}, "--score-scale 0.0 is not a number above 0"),
+        ({"score_scale": -1.0}, "--score-scale -1.0 is not a number above 0"),
+        ({"seed": 1 << 64}, "--seed 18446744073709551616 is not a whole number from 0 to 18446744073709551615"),
+        ({"opq_iterations": 10**30}, "--opq-iterations 10+ is not a whole number from 0 to"),
+        ({"lambda_cut": 10**30}, "--lambda-cut 10+ is not a whole number from 1 to"),
+        ({"weight_decay": float("nan")}, "--weight-decay nan is not a number of at least 0"),
         ({"distillation": 1.0, "reconstruction": 1.0}, "--reconstruction needs relevant documents"),
     ],
 )
