@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+from pyserini.encode import DocumentEncoder, QueryEncoder
 
 from jpq_pyserini.encoders import backends
 from jpq_pyserini.encoders.text_encoder import (
@@ -16,12 +17,7 @@ from jpq_pyserini.encoders.text_encoder import (
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.record import encoder_settings
 from jpq_pyserini.names import ENCODER_MARKER, QUERY_ENCODER, RECORD
-from jpq_pyserini.plugin import startup
-from jpq_pyserini.plugin.register import BARE, is_bare
-
-startup.install()  # before Pyserini, also where no .pth file is read (PYTHONPATH, pip install --target)
-
-from pyserini.encode import DocumentEncoder, QueryEncoder  # noqa: E402
+from jpq_pyserini.plugin.ours import BARE, is_bare
 
 
 class JPQQueryEncoder(QueryEncoder):

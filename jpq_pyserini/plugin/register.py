@@ -1,8 +1,5 @@
 """What happens when a watched Pyserini module is imported or run; called by ``startup`` only.
 
-Which encoders are ours is one rule, :func:`encoder_is_ours`: the word ``jpq`` (any case), the folder of a trained query
-encoder, or a JPQ index directory. A name that merely contains "jpq" is not, and ours may contain "dpr" or "auto".
-
 Pyserini has no place to plug an encoder in, and four ways of choosing one:
 
 * ``FaissSearcher(dir, "name")`` calls a static method, which is wrapped.
@@ -21,35 +18,15 @@ import inspect
 import os
 import sys
 
-from jpq_pyserini.encoders.text_encoder import is_jpq_encoder
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.names import QUERY_ENCODER, RECORD
-
-BARE = "jpq"
+from jpq_pyserini.names import RECORD
+from jpq_pyserini.plugin.ours import encoder_is_ours
 
 _MAIN_CLASS_MAPS = {
     "pyserini.search.faiss.__main__": "query_encoder_class_map",
     "pyserini.encode.__main__": "document_encoder_class_map",
 }
 _NAME_CHAIN = "pyserini.encode.query"
-
-
-def encoder_is_ours(encoder) -> bool:
-    """Tell whether the value of ``--encoder`` is for ``JPQQueryEncoder`` (``JPQDocumentEncoder`` for documents)."""
-    return is_bare(encoder) or is_jpq_encoder(encoder) or is_index_directory(encoder)
-
-
-def is_bare(encoder) -> bool:
-    """Tell whether the value is the word ``jpq`` itself: the encoder that belongs to the index."""
-    return isinstance(encoder, str) and encoder.lower() == BARE
-
-
-def is_index_directory(path) -> bool:
-    """Tell whether ``path`` is a JPQ index directory, complete with its query encoder."""
-    try:
-        return os.path.isfile(os.path.join(path, RECORD)) and os.path.isdir(os.path.join(path, QUERY_ENCODER))
-    except (TypeError, ValueError):
-        return False
 
 
 def before(name: str) -> None:
@@ -65,14 +42,14 @@ def before(name: str) -> None:
 def after(name: str, module) -> None:
     """Wrap the functions with which the freshly imported ``module`` chooses an encoder or finds and opens an index."""
     if name == "pyserini.util":
-        from jpq_pyserini.plugin import prebuilt as adopt
+        from jpq_pyserini.plugin.prebuilt import wrap_util
 
-        adopt.wrap_util(module)
+        wrap_util(module)
     elif name == "pyserini.search.faiss._searcher":
-        from jpq_pyserini.plugin import prebuilt as adopt
+        from jpq_pyserini.plugin.prebuilt import wrap_searcher
 
         _wrap_searcher(module.FaissSearcher)
-        adopt.wrap_searcher(module.FaissSearcher)
+        wrap_searcher(module.FaissSearcher)
     elif name == "pyserini.search.faiss.__main__":
         module.init_query_encoder = _or_ours(module.init_query_encoder, _query_encoder)
     elif name == "pyserini.encode.__main__":

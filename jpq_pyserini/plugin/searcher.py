@@ -3,16 +3,16 @@
 import os
 from pathlib import Path
 
+from pyserini.encode import QueryEncoder
+from pyserini.search.faiss import FaissSearcher
+
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import FLAT_LAYOUT, IndexDirectory, IndexRecord, layouts
 from jpq_pyserini.index.rescoring import scored_index, wanted_candidates
 from jpq_pyserini.names import CODEC
-from jpq_pyserini.plugin.encoders import JPQQueryEncoder  # first: it starts the plug-in, then imports Pyserini
+from jpq_pyserini.plugin.encoders import JPQQueryEncoder
 from jpq_pyserini.plugin.prebuilt import texts_of
 from jpq_pyserini.prebuilt import fetch, find
-
-from pyserini.encode import QueryEncoder  # isort: skip
-from pyserini.search.faiss import FaissSearcher  # isort: skip
 
 
 class JPQFaissSearcher(FaissSearcher):

@@ -38,10 +38,11 @@ def install() -> bool:
 
 
 def is_active() -> bool:
-    """Tell whether Pyserini, when it is imported in this process, will know ``jpq``."""
+    """Tell whether Pyserini knows ``jpq`` wherever it is started in this environment: whether the ``.pth`` was read."""
     if os.environ.get(SWITCH, "").strip().lower() in _OFF:
         return False
-    return any(each is finder or getattr(each, "__module__", None) == _PTH for each in sys.meta_path)
+    waits = any(getattr(each, "__module__", None) == _PTH for each in sys.meta_path)
+    return waits or ("pyserini" in sys.modules and finder in sys.meta_path)  # it waits no longer then
 
 
 class _Finder:

@@ -96,7 +96,7 @@ assert type(loader) is importlib.machinery.SourceFileLoader, loader
 assert pyserini.__loader__ is loader
 assert not {"exec_module", "get_code"} & set(vars(loader)), vars(loader)
 assert importlib.reload(pyserini) is pyserini
-assert len([f for f in sys.meta_path if f.__module__.startswith("jpq_pyserini.")]) == 1
+assert len([f for f in sys.meta_path if f.__module__.startswith("jpq_pyserini.plugin")]) == 1
 """
     run_python("-c", code)
 

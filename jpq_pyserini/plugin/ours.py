@@ -1,0 +1,30 @@
+"""Which values of ``--encoder`` are ours.
+
+The word ``jpq`` (any case), the folder of a trained query encoder, or a JPQ index directory. A name that merely
+contains "jpq" is not, and ours may contain "dpr" or "auto".
+"""
+
+import os
+
+from jpq_pyserini.encoders.text_encoder import is_jpq_encoder
+from jpq_pyserini.names import QUERY_ENCODER, RECORD
+
+BARE = "jpq"
+
+
+def encoder_is_ours(encoder) -> bool:
+    """Tell whether the value of ``--encoder`` is for ``JPQQueryEncoder`` (``JPQDocumentEncoder`` for documents)."""
+    return is_bare(encoder) or is_jpq_encoder(encoder) or is_index_directory(encoder)
+
+
+def is_bare(encoder) -> bool:
+    """Tell whether the value is the word ``jpq`` itself: the encoder that belongs to the index."""
+    return isinstance(encoder, str) and encoder.lower() == BARE
+
+
+def is_index_directory(path) -> bool:
+    """Tell whether ``path`` is a JPQ index directory, complete with its query encoder."""
+    try:
+        return os.path.isfile(os.path.join(path, RECORD)) and os.path.isdir(os.path.join(path, QUERY_ENCODER))
+    except (TypeError, ValueError):
+        return False
