@@ -10,4 +10,11 @@ class JPQError(ValueError):
 
 def reason_of(error: BaseException) -> str:
     """Return the first line of what an exception says, or its type if it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return printable(str(error)) or type(error).__name__
+
+
+def printable(text: str, longest: int = 300) -> str:
+    """Return the first line of a text from elsewhere, cut, and without the control characters that drive a terminal."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    line = "".join(letter if letter.isprintable() else "\ufffd" for letter in line)
+    return line if len(line) <= longest else line[: longest - 1] + "…"

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from jpq_pyserini.cli import run_main
 from jpq_pyserini.index import add, build, convert, describe, merge
+from jpq_pyserini.index.release import command as release
 
-_COMMANDS = (describe, add, merge, build, convert)
+_COMMANDS = (describe, add, merge, build, convert, release)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from jpq_pyserini.errors import JPQError
+from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.index import description as describe
 from jpq_pyserini.index.record import IndexRecord, verify_directory
 from jpq_pyserini.names import RECORD
@@ -62,9 +62,10 @@ def from_hub(
     revision: str | None = None,
     token: str | None = None,
     cache_dir: str | os.PathLike | None = None,
+    local_dir: str | os.PathLike | None = None,
     local_files_only: bool = False,
 ) -> Path:
-    """Download an index directory; returns where it is in the Hub's cache.
+    """Download an index directory; returns where it is: in the Hub's cache, or ``local_dir``.
 
     What is there already is not downloaded again, and with ``local_files_only`` or ``HF_HUB_OFFLINE=1`` only that is
     used. No code of the repository is run.
@@ -81,6 +82,7 @@ def from_hub(
                 revision=revision,
                 token=token,
                 cache_dir=cache_dir,
+                local_dir=local_dir,
                 local_files_only=local_files_only,
                 ignore_patterns=["*.py", "*.bin", "*.pkl", "*.pickle"],  # an index has none, and none is wanted
             )
@@ -135,5 +137,4 @@ hits = JPQFaissSearcher(index.path).search("a question", k=10)
 
 
 def _refused(what: str, error: Exception) -> JPQError:
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return JPQError(f"{what} ({reason}): check the name, the token (hf auth login) and the network")
+    return JPQError(f"{what} ({reason_of(error)}): check the name, the token (hf auth login) and the network")

@@ -1,4 +1,4 @@
-"""Prebuilt JPQ indexes by name: catalogues, downloads that can be trusted, and the release of the paper's authors.
+"""Prebuilt JPQ indexes by name: catalogues, and downloads that can be trusted.
 
 ``python -m jpq_pyserini.prebuilt --help`` is the command line; :func:`fetch` is the same in Python::
 

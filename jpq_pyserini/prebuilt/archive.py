@@ -1,18 +1,27 @@
 """Tarballs: packed to the same bytes every time, unpacked without trust."""
 
+import bz2
+import errno
 import gzip
+import itertools
+import lzma
 import os
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
-from jpq_pyserini.errors import JPQError
+from jpq_pyserini.errors import JPQError, reason_of
 
 #: How a .gz file begins.
 GZIP = (b"\x1f\x8b",)
-_DAMAGED = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile)
+#: What no index needs more of: an index directory has some twenty files.
+_MOST_MEMBERS, _DEEPEST, _LONGEST_NAME, _HEADER = 2000, 20, 1000, 1 << 16
+_DAMAGED = (
+    *(tarfile.TarError, EOFError, zlib.error, lzma.LZMAError),
+    *(ValueError, OverflowError, RecursionError),  # of headers that tarfile does not check
+)
 
 
 def pack(
@@ -44,62 +53,113 @@ def pack(
                 tar.addfile(member, content)
 
 
-def unpack(archive: Path, directory: Path, *, strip_top: bool = False) -> None:
-    """Unpack plain files and folders of a tarball into ``directory``, which must exist and be empty.
+def unpack(
+    archive: Path, directory: Path, wanted: Callable[[str], bool], *, strip_top: bool = False, most: int | None = None
+) -> None:
+    """Unpack files of a tarball into ``directory``, which must exist.
+
+    The whole archive is looked through before anything is written.
 
     Args:
-        archive: ``.tar`` with any or no compression.
+        archive: ``.tar``, compressed by gzip, bzip2, xz or not at all.
         directory: where to.
+        wanted: tells of a file's path in the archive whether it is unpacked; nothing else is.
         strip_top: the archive must hold exactly one folder, whose contents are unpacked.
+        most: bytes that the wanted files may have in all; None: what is free on the disk.
 
     Raises:
-        JPQError: the archive is damaged; a member is a link, a device or points outside; it holds more than the disk.
-            ``directory`` may hold part of it then: give one that is thrown away.
+        JPQError: the archive is damaged; a member is a link, a device or points outside; or there are more, larger or
+            deeper ones than an index has. ``directory`` may hold part of it then: give one that is thrown away.
+        OSError: the wanted files need more space than is free.
     """
-    tops = set()
-    free = shutil.disk_usage(directory).free
     try:
-        with tarfile.open(archive, "r:*") as tar:
-            for member in tar:
-                parts = _checked_parts(archive, member)
-                if not parts:
-                    continue
-                tops.add(parts[0])
-                if strip_top and (len(tops) > 1 or (len(parts) == 1 and not member.isdir())):
-                    raise JPQError(
-                        f"{archive.name} holds more than one folder ({', '.join(sorted(tops))}): "
-                        "pack it with python -m jpq_pyserini.prebuilt pack"
-                    )
-                free -= member.size
-                if free < 0:
-                    raise JPQError(f"{archive.name} holds more than there is space in {directory.parent}: free some")
-                _extract(tar, member, directory.joinpath(*parts[1:] if strip_top else parts))
-            while tar.fileobj.read(1 << 20):  # the compressed stream ends with its checksum
+        with _opened(archive) as plain, tarfile.open(fileobj=_Bounded(plain), mode="r:") as tar:
+            members = _checked(archive, tar, directory, strip_top)
+            while plain.read(1 << 20):  # the compressed stream ends with its checksum
                 pass
+            chosen = {name: member for name, member in members.items() if wanted(name)}
+            size = sum(member.size for member in chosen.values())
+            if most is not None and size > most:
+                raise _refusal(archive, f"{size:,} bytes where at most {most:,} are expected")
+            free = shutil.disk_usage(directory).free
+            if size > free:
+                raise OSError(errno.ENOSPC, f"{archive.name} holds {size:,} bytes, {free:,} are free", str(directory))
+            for name, member in chosen.items():
+                tar.fileobj.allowed = member.size + _HEADER
+                tar.extract(member.replace(name=name, deep=False), directory, set_attrs=False, filter="data")
+    except JPQError:
+        raise
     except (FileExistsError, NotADirectoryError) as error:
-        raise JPQError(f"{archive.name} holds {error.filename!r} twice: do not use this archive") from error
-    except _DAMAGED as error:
-        raise JPQError(f"{archive.name} is damaged or no tarball ({error}): fetch or pack it again") from error
+        raise _refusal(archive, f"{error.filename!r} twice") from error
+    except (*_DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of a decompressor
+            raise
+        raise JPQError(
+            f"{archive.name} is damaged or no tarball ({reason_of(error)}): fetch or pack it again"
+        ) from error
+
+
+def _checked(archive: Path, tar: tarfile.TarFile, directory: Path, strip_top: bool) -> dict[str, tarfile.TarInfo]:
+    """Look at every member; returns the files by name, without the folder that ``strip_top`` takes away."""
+    files, tops = {}, set()
+    for count in itertools.count(1):
+        tar.fileobj.allowed = _HEADER
+        member = tar.next()
+        if member is None:
+            break
+        parts = PurePosixPath(member.name[:_LONGEST_NAME]).parts
+        if count > _MOST_MEMBERS or len(member.name) > _LONGEST_NAME or len(parts) > _DEEPEST:
+            raise _refusal(archive, f"more files or deeper folders ({member.name[:60]!r}) than an index has")
+        if not (member.isreg() or member.isdir()) or member.issparse():
+            kind = "a link" if member.islnk() or member.issym() else "a device or special file"
+            raise _refusal(archive, f"{kind} ({member.name!r}), which is not unpacked")
+        try:
+            filtered = tarfile.data_filter(member, str(directory))
+        except tarfile.FilterError:
+            filtered = None
+        if filtered is None or filtered.name != member.name:
+            raise _refusal(archive, f"the path {member.name!r} outside its folder")
+        tops.update(parts[:1])
+        if strip_top and (len(tops) > 1 or (len(parts) == 1 and not member.isdir())):
+            raise JPQError(
+                f"{archive.name} holds more than one folder ({', '.join(map(repr, sorted(tops)))}): "
+                "pack it with python -m jpq_pyserini.prebuilt pack"
+            )
+        name = "/".join(parts[1:] if strip_top else parts)
+        if name in files:
+            raise _refusal(archive, f"{member.name!r} twice")
+        if member.isreg():
+            files[name] = member
     if not tops:
         raise JPQError(f"{archive.name} is an empty archive: fetch or pack it again")
+    return files
 
 
-def _checked_parts(archive: Path, member: tarfile.TarInfo) -> tuple[str, ...]:
-    if not (member.isreg() or member.isdir()):
-        kind = "a link" if member.islnk() or member.issym() else "a device or special file"
-        raise JPQError(f"{archive.name} holds {kind} ({member.name!r}), which is not unpacked: do not use this archive")
-    path = PurePosixPath(member.name)
-    if path.is_absolute() or ".." in path.parts or "\\" in member.name or "\0" in member.name:
-        raise JPQError(f"{archive.name} holds the path {member.name!r} outside its folder: do not use this archive")
-    return path.parts
+def _opened(archive: Path):
+    with open(archive, "rb") as file:
+        start = file.read(6)
+    openers = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+    return next((opener for magic, opener in openers.items() if start.startswith(magic)), open)(archive, "rb")
 
 
-def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
-    if member.isdir():
-        path.mkdir(parents=True, exist_ok=True)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tar.extractfile(member) as content, open(path, "xb") as file:
-        shutil.copyfileobj(content, file, 1 << 20)
-    if path.stat().st_size != member.size:
-        raise tarfile.ReadError(f"{member.name} is cut short")
+class _Bounded:
+    """A tarball's bytes, of which at most ``allowed`` can be read: tarfile reads a header of any size into memory."""
+
+    def __init__(self, file):
+        self._file, self.allowed = file, _HEADER
+
+    def read(self, size: int) -> bytes:
+        self.allowed -= size
+        if self.allowed < 0:
+            raise tarfile.ReadError(f"a header of more than {_HEADER:,} bytes")
+        return self._file.read(size)
+
+    def seek(self, position: int) -> None:
+        self._file.seek(position)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def _refusal(archive: Path, what: str) -> JPQError:
+    return JPQError(f"{archive.name} holds {what}: do not use this archive")

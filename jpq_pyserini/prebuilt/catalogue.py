@@ -9,12 +9,25 @@ import hashlib
 import json
 import logging
 import os
-import re
 import urllib.parse
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from jpq_pyserini.errors import JPQError
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from jpq_pyserini.errors import JPQError, printable, reason_of
 from jpq_pyserini.prebuilt.paths import cache_home, local_path
 from jpq_pyserini.resources import data_folder
 from jpq_pyserini.storage import new_file
@@ -23,104 +36,170 @@ from jpq_pyserini.storage import new_file
 #: They come before ours, so a group can keep a mirror under our names.
 VARIABLE = "JPQ_PREBUILT"
 BUILT_IN = data_folder("prebuilt") / "catalogue.json"
-INDEX_DIRECTORY = "directory"  # kind: a tarball of an index directory
+INDEX_DIRECTORY = "directory"  # kind: an index directory, as a tarball or on the Hugging Face Hub
 RELEASE = "release"  # kind: files of the paper's authors, which are converted after the download
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-_FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+,-]*")  # the authors' files have commas
-_DIGEST = {"md5": re.compile(r"[0-9a-f]{32}"), "sha256": re.compile(r"[0-9a-f]{64}")}
 _SIZES = ("size", "size compressed (bytes)")  # Pyserini 2.x, Pyserini 1.6
 
 logger = logging.getLogger(__name__)
 
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=200)]
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+,-]*$", max_length=200)]
+Count = Annotated[StrictInt, Field(ge=0, lt=1 << 63)]
+Score = Annotated[float, Field(allow_inf_nan=False)]
+Scores = dict[str, dict[str, Score]]  # queries → measure → score
 
-@dataclass(frozen=True)
-class Entry:
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, protected_namespaces=())
+
+
+class Download(_Model):
+    """A file to download.
+
+    Attributes:
+        filename: a plain name; default: the last part of the first URL.
+        urls: absolute; tried in this order.
+        md5, sha256: hexadecimal; None when nobody published them.
+        size: in bytes, or None.
+    """
+
+    filename: FileName | None = None
+    urls: tuple[str, ...] = ()
+    md5: Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")] | None = None
+    sha256: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")] | None = None
+    size: Count | None = Field(default=None, validation_alias=AliasChoices(*_SIZES))
+
+    @field_validator("urls")
+    @classmethod
+    def _absolute(cls, urls: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        return tuple(_absolute(url, (info.context or {}).get("source")) for url in urls)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: Any) -> Any:
+        urls = values.get("urls") if isinstance(values, dict) and values.get("filename") is None else None
+        if not isinstance(urls, list | tuple) or not urls:
+            return values
+        return {**values, "filename": urllib.parse.unquote(urllib.parse.urlsplit(str(urls[0])).path).split("/")[-1]}
+
+
+class Encoder(Download):
+    """What encodes queries and documents.
+
+    Attributes:
+        query, document: of an index directory: the folder of the query encoder, the name of the document encoder.
+        tokenizer, max_query_length: of a release, whose query encoder is a download of its own.
+    """
+
+    query: str | None = None
+    document: str | None = None
+    tokenizer: str | None = None
+    max_query_length: Count | None = None
+
+
+class DualEncoder(_Model):
+    """The authors' encoders for other collections, with the scores that they published."""
+
+    urls: tuple[str, ...] = ()
+    expected: Scores = {}
+
+
+class JPQFacts(_Model):
+    """What an entry says of its index besides what Pyserini's own entries say.
+
+    Attributes:
+        kind: :data:`INDEX_DIRECTORY` or :data:`RELEASE`.
+        dimension, m, nbits, layout, codec: of the index.
+        encoder: of the index.
+        expected, expected_source: scores, and who measured them.
+        unpacked: bytes of an index directory's files.
+        docids: of a release: ``"row"`` when a document's id is its row, else the ids are in ``collection``.
+        collection: of a release: the name of the collection's file.
+        dual_encoder: of a release.
+    """
+
+    kind: Literal["directory", "release"] = INDEX_DIRECTORY
+    dimension: Count | None = None
+    m: Count | None = None
+    nbits: Count | None = None
+    layout: str | None = None
+    codec: str | None = None
+    encoder: Encoder = Encoder()
+    expected: Scores = {}
+    expected_source: str | None = None
+    unpacked: Count | None = None
+    docids: str | None = None
+    collection: str | None = None
+    dual_encoder: DualEncoder | None = None
+
+
+class Entry(Download):
     """One prebuilt index.
 
     Attributes:
         name: what users give to ``--index``.
-        description, readme, texts: as in Pyserini's catalogues; ``texts`` names the Lucene index with the texts.
-        filename: of the download; a plain name.
-        urls: absolute; tried in this order.
-        md5, sha256: hexadecimal, of the download; None when nobody published them.
-        size: of the download in bytes, or None.
+        hub: ``"owner/name"`` or ``"owner/name@revision"``: the repository of the Hugging Face Hub with the index
+            directory; asked before ``urls``.
         documents: N, or None.
-        jpq: ``kind``, ``dimension``, ``m``, ``nbits``, ``layout``, ``codec``, ``encoder``, ``expected`` and, for
-            releases, ``docids``.
+        description, readme, texts: as in Pyserini's catalogues; ``texts`` names the Lucene index with the texts.
+        jpq: what JPQ needs.
         source: the catalogue that it is from.
     """
 
-    name: str
-    description: str
-    filename: str
-    urls: tuple[str, ...]
-    md5: str | None = None
-    sha256: str | None = None
-    size: int | None = None
-    documents: int | None = None
+    name: Name
+    hub: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+(@[A-Za-z0-9._/-]+)?$")] | None = (
+        None
+    )
+    documents: Count | None = None
+    description: str = ""
     texts: str | None = None
     readme: str | None = None
-    jpq: dict = field(default_factory=dict)
+    jpq: JPQFacts = JPQFacts()
     source: str = ""
+
+    @model_validator(mode="after")
+    def _can_be_had(self) -> "Entry":
+        if not self.urls and not self.hub:
+            raise ValueError("urls must name one URL or more, or hub a repository")
+        if self.kind == RELEASE and not (self.urls and self.jpq.encoder.urls):
+            raise ValueError("a release needs urls and jpq.encoder.urls")
+        return self
 
     @property
     def kind(self) -> str:
         """:data:`INDEX_DIRECTORY` or :data:`RELEASE`."""
-        return self.jpq.get("kind", INDEX_DIRECTORY)
+        return self.jpq.kind
 
     @property
     def stem(self) -> str:
         """Name of the index in the cache: what Pyserini would call it for a tarball; unique also without an md5."""
         if self.kind == RELEASE:
             return f"{self.name}.imported"
+        if self.filename is None:
+            return f"{self.name}.hub"
         base = self.filename.removesuffix(".gz").removesuffix(".tar")
         return f"{base}.{self.md5}" if self.md5 else f"{base}.{(self.sha256 or 'unverified')[:32]}"
 
     @classmethod
-    def from_json(cls, name: str, values: dict, source: str) -> "Entry":
+    def from_json(cls, name: str, values: Any, source: str) -> "Entry":
         """Check one entry of the catalogue ``source``.
 
         Raises:
             JPQError: a key is missing or no good; the message names the catalogue, the entry and the key.
         """
-
-        def reject(key, remedy):
-            return JPQError(f"{source}: entry {name!r} has {key}={values.get(key)!r}: {remedy}")
-
         if not isinstance(values, dict):
             raise JPQError(f"{source}: entry {name!r} is a {type(values).__name__}, not an object: mend the catalogue")
-        if not _NAME.fullmatch(name):
-            raise JPQError(f"{source}: {name!r} is no name for an index: use letters, digits and . _ + - only")
-        urls = values.get("urls")
-        if not isinstance(urls, list) or not urls or not all(isinstance(url, str) and url for url in urls):
-            raise reject("urls", "give a list of one or more URLs")
-        filename = values.get("filename") or urllib.parse.unquote(urllib.parse.urlsplit(urls[0]).path).split("/")[-1]
-        if not _FILENAME.fullmatch(filename):
-            raise reject("filename", "give the plain name of the file")
-        for key, pattern in _DIGEST.items():
-            if values.get(key) is not None and not pattern.fullmatch(str(values[key])):
-                raise reject(key, "give hexadecimal digits in lower case, or null when it is unknown")
-        size = next((values[key] for key in _SIZES if values.get(key) is not None), None)
-        for key, number in (("size", size), ("documents", values.get("documents"))):
-            if number is not None and (not isinstance(number, int) or number < 0):
-                raise reject(key, "give a whole number")
-        if not isinstance(values.get("jpq", {}), dict):
-            raise reject("jpq", "give an object, or leave it out")
-        return cls(
-            name=name,
-            description=str(values.get("description", "")),
-            filename=filename,
-            urls=tuple(_absolute(url, source) for url in urls),
-            md5=values.get("md5"),
-            sha256=values.get("sha256"),
-            size=size,
-            documents=values.get("documents"),
-            texts=values.get("texts"),
-            readme=values.get("readme"),
-            jpq=values.get("jpq", {}),
-            source=source,
-        )
+        try:
+            return cls.model_validate({**values, "name": name, "source": source}, context={"source": source})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"])) or "entry"
+            shown = "" if first["type"] in ("missing", "value_error") else f"={printable(repr(first['input']), 80)}"
+            raise JPQError(
+                f"{source}: entry {printable(repr(name), 80)} has a bad {where}{shown} "
+                f"({printable(first['msg'])}): mend the catalogue"
+            ) from error
 
     def to_json(self) -> dict:
         """Return the entry in Pyserini's schema, for a catalogue file."""
@@ -128,6 +207,7 @@ class Entry:
             "description": self.description,
             "filename": self.filename,
             "readme": self.readme,
+            **({"hub": self.hub} if self.hub else {}),
             "urls": list(self.urls),
             "md5": self.md5,
             "sha256": self.sha256,
@@ -135,7 +215,7 @@ class Entry:
             "documents": self.documents,
             "downloaded": False,
             "texts": self.texts,
-            "jpq": self.jpq,
+            "jpq": self.jpq.model_dump(mode="json", exclude_unset=True),
         }
 
 
@@ -172,7 +252,7 @@ def unknown(name: str, known) -> JPQError:
     )
 
 
-def _catalogues():
+def _catalogues() -> Iterator[tuple[str, str]]:
     """Yield (source, text) of every catalogue in the order of precedence."""
     for item in os.environ.get(VARIABLE, "").split(","):
         if item := item.strip():
@@ -180,8 +260,11 @@ def _catalogues():
     yield from _read(str(BUILT_IN))
 
 
-def _read(item: str):
-    path = local_path(item)
+def _read(item: str) -> Iterator[tuple[str, str]]:
+    try:
+        path = local_path(item)
+    except ValueError as error:
+        raise JPQError(f"{printable(item)} is no URL ({error}): mend or unset {VARIABLE}") from error
     if path is None:
         yield item, _read_remote(item)
         return
@@ -191,7 +274,7 @@ def _read(item: str):
     for file in files:
         try:
             yield str(file), file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "not UTF-8 text"
             raise JPQError(f"cannot read the catalogue {file} ({reason}): mend or unset {VARIABLE}") from error
 
@@ -218,18 +301,16 @@ def _read_remote(url: str) -> str:
 def _parse(source: str, text: str) -> dict:
     try:
         entries = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise JPQError(
-            f"{source} is no JSON (line {error.lineno}: {error.msg}): mend it or unset {VARIABLE}"
-        ) from error
+    except (ValueError, RecursionError) as error:
+        raise JPQError(f"{source} is no JSON ({reason_of(error)}): mend it or unset {VARIABLE}") from error
     if not isinstance(entries, dict):
         raise JPQError(f"{source} holds a {type(entries).__name__}, not an object of entries by name: mend it")
     return entries
 
 
-def _absolute(url: str, source: str) -> str:
+def _absolute(url: str, source: str | None) -> str:
     """Return ``url`` as it is if absolute, else as a neighbour of the catalogue it stands in."""
-    if urllib.parse.urlsplit(url).scheme:
+    if urllib.parse.urlsplit(url).scheme or source is None:
         return url
     if source.startswith(("http://", "https://")):
         return urllib.parse.urljoin(source, url)

@@ -62,7 +62,7 @@ def pack(
         "urls": where,
         "documents": record.count,
         "texts": texts,
-        "jpq": _jpq(record),
+        "jpq": _facts(record) | {"unpacked": sum(os.path.getsize(directory / file) for file in record.sha256)},
     }
     draft = Entry.from_json(name, values, str(Path(output).absolute() / f"{name}.json"))
     with new_directory(output) as partial:
@@ -72,7 +72,7 @@ def pack(
         public.write_text(json.dumps(seen, indent=2) + "\n", encoding="utf-8")
         write_archive(directory, [*record.sha256, RECORD], archive, stem, instead={RECORD: public})
         public.unlink()
-        entry = replace(draft, size=archive.stat().st_size, **digests_of(archive, ("md5", "sha256")))
+        entry = draft.model_copy(update={"size": archive.stat().st_size, **digests_of(archive, ("md5", "sha256"))})
         catalogue = {name: entry.to_json() | {"urls": where}}
         (partial / f"{name}.json").write_text(json.dumps(catalogue, indent=2) + "\n", encoding="utf-8")
         (partial / entry.readme).write_text(
@@ -92,7 +92,7 @@ def _public(directory: Path) -> dict:
     return values
 
 
-def _jpq(record: IndexRecord) -> dict:
+def _facts(record: IndexRecord) -> dict:
     return {
         "kind": INDEX_DIRECTORY,
         "dimension": record.dimension,

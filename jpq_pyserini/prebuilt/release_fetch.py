@@ -4,70 +4,70 @@ import tempfile
 from pathlib import Path
 
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.index.record import IndexRecord
 from jpq_pyserini.index.release.convert import import_release
 from jpq_pyserini.index.release.encoder import old_tokenizer
 from jpq_pyserini.index.release.index_file import FAISS_FILES
 from jpq_pyserini.prebuilt.archive import GZIP, unpack
-from jpq_pyserini.prebuilt.catalogue import Entry
+from jpq_pyserini.prebuilt.catalogue import Download, Entry
 from jpq_pyserini.prebuilt.download import Expected, download
+from jpq_pyserini.prebuilt.paths import indexes_home
+
+_ENCODER_FILES = ("config.json", "pytorch_model.bin", "model.safetensors", "vocab.json", "merges.txt")
 
 
-def fetch_release(entry: Entry, output: Path, options: dict, *, timeout: float, progress: bool) -> None:
+def fetch_release(
+    entry: Entry,
+    output: Path,
+    *,
+    docids: str | None = None,
+    collection: str | None = None,
+    tokenizer: str | None = None,
+    timeout: float,
+    progress: bool,
+) -> None:
     """Download the index and the encoder of a catalogue entry and import them to ``output``.
 
     Args:
         entry: of the kind ``release``.
-        output: does not exist.
-        options: ``docids``, ``collection`` and ``tokenizer`` of :func:`import_release`.
+        output: does not exist, or is empty.
+        docids, collection, tokenizer: of :func:`import_release`.
+        timeout, progress: of :func:`.download.download`.
 
     Raises:
         JPQError: see :func:`import_release`; or the entry's ids need a collection that was not given.
     """
-    encoder = entry.jpq.get("encoder", {})
-    by_row = entry.jpq.get("docids") == "row"
-    if not by_row and options["docids"] is None and options["collection"] is None:
-        file = entry.jpq.get("collection", "the collection's file")
+    encoder = entry.jpq.encoder
+    if entry.jpq.docids != "row" and docids is None and collection is None:
+        file = entry.jpq.collection or "the collection's file"
         raise JPQError(
             f"{entry.name} numbers its documents by their row in {file}, which no download has: run "
             f"`python -m jpq_pyserini.prebuilt fetch {entry.name} --collection {file}` once"
         )
-    tokenizer = options["tokenizer"] or encoder.get("tokenizer")
+    tokenizer = tokenizer or encoder.tokenizer
     if tokenizer:
         old_tokenizer(tokenizer)  # before gigabytes are downloaded for nothing
-    files = []
+    files: list[Path] = []
+    sources: list[tuple[str, Download, tuple[bytes, ...]]] = [("index", entry, FAISS_FILES), ("encoder", encoder, GZIP)]
     try:
-        for kind, source, magic in (("index", entry, FAISS_FILES), ("encoder", _download_of(encoder), GZIP)):
+        for kind, source, magic in sources:
             expected = Expected(source.size, source.md5, source.sha256, magic)
-            file = output.with_name(f".{entry.stem}.{kind}")
-            files.append(download(source.urls, file, expected, timeout=timeout, progress=progress))
+            file = indexes_home() / f".{entry.stem}.{kind}.download"
+            label = f"the {kind} of {entry.name}"
+            files.append(download(source.urls, file, expected, label=label, timeout=timeout, progress=progress))
         with tempfile.TemporaryDirectory(prefix=f".{entry.stem}.", dir=output.parent) as folder:
-            unpack(files[1], Path(folder))
+            unpack(files[1], Path(folder), lambda name: name.rpartition("/")[2] in _ENCODER_FILES)
             import_release(
                 _encoder_folder(Path(folder)),
                 output,
                 index=files[0],
                 tokenizer=tokenizer,
-                max_query_length=encoder.get("max_query_length"),
-                docids=options["docids"],
-                collection=options["collection"],
+                max_query_length=encoder.max_query_length,
+                docids=docids,
+                collection=collection,
             )
-        _check_import(entry, output)
     finally:
         for file in files:
             file.unlink(missing_ok=True)
-
-
-def _check_import(entry: Entry, directory: Path) -> None:
-    record = IndexRecord.read(directory)
-    for key, found, wanted in (("N", record.count, entry.documents), ("M", record.m, entry.jpq.get("m"))):
-        if wanted is not None and found != wanted:
-            raise JPQError(f"{entry.name}: the downloaded index has {key}={found:,}, the catalogue says {wanted:,}")
-
-
-def _download_of(encoder: dict) -> Entry:
-    values = {"filename": "encoder.tar.gz", **encoder}
-    return Entry.from_json("encoder", values, "the catalogue's encoder")
 
 
 def _encoder_folder(folder: Path) -> Path:
@@ -75,6 +75,6 @@ def _encoder_folder(folder: Path) -> Path:
     if len(found) != 1:
         raise JPQError(
             f"the encoder's archive holds {len(found)} folders with config.json instead of one: "
-            "unpack it yourself and use python -m jpq_pyserini.prebuilt import"
+            "unpack it yourself and use python -m jpq_pyserini.index import"
         )
     return found[0]

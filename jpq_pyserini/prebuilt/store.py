@@ -1,21 +1,24 @@
 """The cache of fetched indexes: one folder each, whole or absent, safe with several processes at once."""
 
 import contextlib
-import fcntl
+import errno
 import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.index.record import verify_directory
+from jpq_pyserini.index.record import IndexRecord, verify_directory
+from jpq_pyserini.names import RECORD
 from jpq_pyserini.prebuilt.archive import GZIP, unpack
 from jpq_pyserini.prebuilt.catalogue import RELEASE, Entry, find
-from jpq_pyserini.prebuilt.download import TIMEOUT, Expected, download
+from jpq_pyserini.prebuilt.download import TIMEOUT, Expected, disk_error, download
 from jpq_pyserini.prebuilt.paths import indexes_home
-from jpq_pyserini.storage import new_directory
+from jpq_pyserini.storage import locked, replacement
+
+_LARGEST_RECORD = 1 << 26
 
 logger = logging.getLogger(__name__)
 
@@ -31,67 +34,117 @@ def is_downloaded(entry: Entry) -> bool:
 
 
 def fetch(
-    name: str | Entry,
-    *,
-    force: bool = False,
-    timeout: float = TIMEOUT,
-    progress: bool = True,
-    docids: str | os.PathLike | None = None,
-    collection: str | os.PathLike | None = None,
-    tokenizer: str | None = None,
+    name: str | Entry, *, force: bool = False, timeout: float = TIMEOUT, progress: bool = True, **release
 ) -> Path:
     """Return the directory of a prebuilt index, downloading it if it is not in the cache.
 
     Args:
         name: in one of the catalogues, or an entry of them.
         force: download again what is there; the old one serves until the new one is complete.
-        timeout: seconds without a byte after which a server counts as dead.
+        timeout: seconds without data after which a server is given up.
         progress: show progress bars, on a terminal.
-        docids, collection, tokenizer: for releases of the authors only, see :func:`.release.import_release`.
+        release: for indexes of the authors' release only: ``docids``, ``collection`` and ``tokenizer`` of
+            :func:`.release.convert.import_release`.
 
     Raises:
-        JPQError: the name is unknown, no URL gave the file, or the file is not what it should be. Nothing is left in
-            the cache then but what a later download can go on from.
+        JPQError: the name is unknown, no repository or URL gave the index, or it is not what it should be. Nothing is
+            left in the cache then but what a later download can go on from.
     """
     entry = name if isinstance(name, Entry) else find(name)
+    given = [option for option, value in release.items() if value is not None]
+    if given and entry.kind != RELEASE:
+        raise JPQError(f"--{given[0]} is for indexes of the authors' release, {entry.name} is none: leave it out")
     target = directory_of(entry)
     if target.is_dir() and not force:
         return target
-    with locked(target):
+    with _locked(target):
         if target.is_dir() and not force:  # another process was faster
             return target
-        if not (entry.md5 or entry.sha256):
+        if not (entry.hub or entry.md5 or entry.sha256):
             logger.warning("nobody published a checksum of %s: only its size and format can be checked", entry.name)
         if entry.kind == RELEASE:
             from jpq_pyserini.prebuilt.release_fetch import fetch_release
 
-            options = {"docids": docids, "collection": collection, "tokenizer": tokenizer}
             with replacement(target) as new:
-                fetch_release(entry, new, options, timeout=timeout, progress=progress)
-            return target
-        expected = Expected(entry.size, entry.md5, entry.sha256, GZIP if entry.filename.endswith("gz") else ())
-        archive = download(
-            entry.urls, target.with_name(f".{target.name}.download"), expected, timeout=timeout, progress=progress
-        )
-        try:
-            with replacement(target) as new:
-                install(archive, new, entry)
-        finally:
-            archive.unlink()
+                fetch_release(entry, new, **release, timeout=timeout, progress=progress)
+                _check_facts(entry, new)
+        elif not _from_hub(entry, target):
+            _from_urls(entry, target, timeout, progress)
     return target
 
 
+def _from_hub(entry: Entry, target: Path) -> bool:
+    """Fetch the entry's repository of the Hugging Face Hub; False without one, or if it failed and URLs are left."""
+    if entry.hub is None:
+        return False
+    from jpq_pyserini.index.hub import from_hub
+
+    repository, _, revision = entry.hub.partition("@")
+    work = target.with_name(f".{target.name}.hub")  # kept after a failure: the Hub's client goes on from there
+    try:
+        found = from_hub(repository, revision=revision or None, local_dir=work)
+        with replacement(target) as new:
+            for file in (*IndexRecord.read(found).sha256, RECORD):
+                (new / file).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(found / file, new / file)
+            _check_facts(entry, new)
+    except JPQError as error:
+        if not entry.urls:
+            raise
+        logger.warning("%s; its URLs are tried instead", error)
+        return False
+    shutil.rmtree(work, ignore_errors=True)
+    return True
+
+
+def _from_urls(entry: Entry, target: Path, timeout: float, progress: bool) -> None:
+    """Download the entry's tarball and unpack it; after a full disk the tarball is kept for the next call."""
+    expected = Expected(entry.size, entry.md5, entry.sha256, GZIP if str(entry.filename).endswith("gz") else ())
+    archive = download(
+        entry.urls,
+        target.with_name(f".{target.name}.download"),
+        expected,
+        label=entry.filename,
+        timeout=timeout,
+        spare=entry.jpq.unpacked or entry.size or 0,
+        progress=progress,
+    )
+    try:
+        install(archive, target, entry)
+    except OSError as error:
+        raise disk_error(error, target.parent) from error
+    except BaseException:
+        archive.unlink()
+        raise
+    archive.unlink()
+
+
 def install(archive: Path, directory: Path, entry: Entry) -> None:
-    """Unpack a tarball of an index directory to ``directory`` and check every file that its record names."""
-    with new_directory(directory) as partial:
+    """Unpack the files of an index directory from a tarball, in place of ``directory``: those that its record names."""
+    with replacement(directory) as partial:
         try:
-            unpack(archive, partial, strip_top=True)
+            unpack(archive, partial, RECORD.__eq__, strip_top=True, most=_LARGEST_RECORD)
+            unpack(archive, partial, set(IndexRecord.read(partial).sha256).__contains__, strip_top=True)
             damaged = verify_directory(partial)
+            _check_facts(entry, partial)
         except JPQError as error:
-            reason = str(error).replace(str(partial), entry.filename).replace(archive.name, entry.filename)
+            reason = str(error).replace(str(partial), str(entry.filename)).replace(archive.name, str(entry.filename))
             raise JPQError(reason) from error
         if damaged:
-            raise JPQError(f"{entry.filename} holds damaged files ({', '.join(damaged)}): it was packed wrongly")
+            raise JPQError(
+                f"{entry.filename} holds damaged files ({', '.join(damaged)}): it was packed wrongly, "
+                "ask for it to be packed again"
+            )
+
+
+def _check_facts(entry: Entry, directory: Path) -> None:
+    record = IndexRecord.read(directory)
+    for key, found, wanted in (("N", record.count, entry.documents), ("M", record.m, entry.jpq.m)):
+        if wanted is not None and found != wanted:
+            raise JPQError(
+                f"{entry.name}: the downloaded index has {key}={found:,}, the catalogue says {wanted:,}: "
+                f"mend {entry.source or 'the catalogue'}, or the index it names"
+            )
 
 
 def remove(name: str) -> list[Path]:
@@ -99,8 +152,10 @@ def remove(name: str) -> list[Path]:
     target = directory_of(find(name))
     removed = []
     if target.parent.is_dir():
-        with locked(target):
-            leftover = re.compile(rf"\.{re.escape(target.name)}\.(new|old|download(\.partial)?|[^.]+\.partial)")
+        with _locked(target):
+            leftover = re.compile(
+                rf"\.{re.escape(target.name)}\.(hub|(index\.|encoder\.)?download(\.partial)?|[^.]+\.partial)"
+            )
             for path in [target, *(path for path in target.parent.iterdir() if leftover.fullmatch(path.name))]:
                 if path.is_dir():
                     shutil.rmtree(path)
@@ -112,40 +167,13 @@ def remove(name: str) -> list[Path]:
 
 
 @contextlib.contextmanager
-def replacement(target: Path) -> Iterator[Path]:
-    """Yield a path beside ``target``; what the block makes there takes ``target``'s place when the block ends well."""
-    new = target.with_name(f".{target.name}.new")
-    shutil.rmtree(new, ignore_errors=True)  # of a process that died
-    try:
-        yield new
-        old = target.with_name(f".{target.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        if target.exists():
-            os.rename(target, old)
-        os.rename(new, target)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def locked(target: Path, say: Callable[..., None] = logger.info) -> Iterator[None]:
-    """Hold the lock of ``target``, waiting for the process that has it; the system frees it when a process dies."""
+def _locked(target: Path) -> Iterator[None]:
+    """Hold the lock of an index in the cache, which is made if need be."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        file = open(_lock_file(target), "w")  # noqa: SIM115
+        if not os.access(target.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise JPQError(
-            f"cannot write to {target.parent} ({error.strerror}): set PYSERINI_CACHE to a folder of yours"
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("another process is fetching %s: waiting for it", target.name)
-            fcntl.flock(file, fcntl.LOCK_EX)
+        raise disk_error(error, target.parent) from error
+    with locked(target, logger.info):
         yield
-
-
-def _lock_file(target: Path) -> Path:
-    return target.with_name(f".{target.name}.lock")

@@ -13,15 +13,16 @@ class FaultyServer:
 
     Faults: an int is an HTTP status; ``("cut", n)`` ends the connection after n bytes; ``("announce", n)`` lies about
     the length; ``("more", bytes)`` sends more than there is, and no length; ``"whole"`` ignores ranges;
-    ``("sleep", s)`` waits before it answers.
+    ``("sleep", s)`` waits before it answers; ``("drip", s)`` sends a byte every s seconds; ``("range", text)`` answers
+    206 with that Content-Range, or without one; ``("moved", url)`` redirects; ``("says", text)`` is status 403 with
+    that reason.
 
     Attributes:
         requests: (path, Range or None) of every GET, in order.
-        etags: path → ETag.
     """
 
     def __init__(self):
-        self.files, self.faults, self.etags, self.requests = {}, {}, {}, []
+        self.files, self.faults, self.requests = {}, {}, []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -42,20 +43,33 @@ class FaultyServer:
         kind, value = fault if isinstance(fault, tuple) else (fault, None)
         if kind == "sleep":
             time.sleep(value)
-        if path not in self.files or isinstance(kind, int):
+        if (path not in self.files and kind != "moved") or isinstance(kind, int):
             handler.send_error(kind if isinstance(kind, int) else 404)
             return
+        if kind in ("moved", "says"):
+            handler.wfile.write(
+                f"HTTP/1.1 302 Found\r\nLocation: {value}\r\nContent-Length: 0\r\n\r\n".encode()
+                if kind == "moved"
+                else f"HTTP/1.1 403 {value}\r\nContent-Length: 0\r\n\r\n".encode()
+            )
+            handler.close_connection = True
+            return
         body, start = self.files[path], self._start(handler, path, kind)
-        handler.send_response(206 if start else 200)
-        if start:
+        handler.send_response(206 if start or kind == "range" else 200)
+        if kind == "range":
+            if value:
+                handler.send_header("Content-Range", value)
+        elif start:
             handler.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         if kind != "more":
             handler.send_header("Content-Length", str((value if kind == "announce" else len(body)) - start))
-        if path in self.etags:
-            handler.send_header("ETag", self.etags[path])
         handler.end_headers()
         rest = body[start:] + (value if kind == "more" else b"")
         with contextlib.suppress(OSError):
+            if kind == "drip":
+                for byte in rest:
+                    handler.wfile.write(bytes([byte]))
+                    time.sleep(value)
             handler.wfile.write(rest[: value if kind == "cut" else None])
         handler.close_connection = True
 
@@ -67,8 +81,7 @@ class FaultyServer:
 
     def _start(self, handler, path, kind) -> int:
         asked = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range") or "")
-        same = handler.headers.get("If-Range") in (None, self.etags.get(path))
-        return int(asked[1]) if asked and same and kind != "whole" else 0
+        return int(asked[1]) if asked and kind != "whole" else 0
 
 
 @contextlib.contextmanager

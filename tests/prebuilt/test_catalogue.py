@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -30,33 +31,48 @@ def write(path, **entries):
 def test_ours_is_complete(monkeypatch):
     monkeypatch.delenv(catalogue.VARIABLE, raising=False)
     entries = load_entries()
-    assert sorted({(e.documents, e.jpq["m"]) for e in entries.values()}) == sorted(
+    assert sorted({(e.documents, e.jpq.m) for e in entries.values()}) == sorted(
         (count, m) for count in (8_841_823, 3_213_835) for m in (16, 24, 32, 48, 64, 96)
     )
     plain = json.loads(BUILT_IN.read_text())
     pyserini_keys = {"description", "filename", "readme", "urls", "md5", "size", "size compressed (bytes)", "documents"}
     for name, entry in entries.items():
-        m = entry.jpq["m"]
+        m = entry.jpq.m
         assert entry.kind == RELEASE
         assert plain[name].keys() >= pyserini_keys | {"downloaded", "texts"}
         assert entry.to_json() == plain[name]
         assert entry.urls[0].endswith(f"/OPQ{m}%2CIVF1%2CPQ{m}x8.index?dl=0")
-        assert entry.jpq["encoder"]["urls"][0].endswith(f"/m{m}.tar.gz?dl=0")
-        assert (BUILT_IN.parent / entry.readme).read_text(encoding="utf-8") == readme.of_release(entry)
-    links = [url for e in entries.values() for url in (*e.urls, *e.jpq["encoder"]["urls"])]
+        assert entry.jpq.encoder.urls[0].endswith(f"/m{m}.tar.gz?dl=0")
+        shown = readme.of_release(entry)
+        for fact in (*entry.urls, *entry.jpq.encoder.urls, f"{entry.documents:,}", f"--index {name}", readme.UNTRIED):
+            assert fact in shown
+    links = [url for e in entries.values() for url in (*e.urls, *e.jpq.encoder.urls)]
     assert len(set(links)) == 24  # no file stands for two
+
+
+def test_documentation_tells_of_every_index():
+    page = (Path(__file__).parents[2] / "docs" / "prebuilt.md").read_text(encoding="utf-8")
+    for name, entry in load_entries().items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+        duals = entry.jpq.dual_encoder.urls if entry.jpq.dual_encoder else ()
+        assert row.split(" | ")[1:3] == [f"{entry.documents:,}", str(entry.jpq.m)]
+        assert all(f"({url})" in row for url in (*entry.urls, *entry.jpq.encoder.urls, *duals))
+        for queries, scores in entry.jpq.expected.items():
+            for measure, score in scores.items():
+                assert f"| {queries} | {measure} | {score:.3f} |" in page
+    assert "could not be downloaded" in page
 
 
 def test_published_scores():
     """Table 1 of the paper; NDCG@10 of TREC 2020 from the authors' README."""
     passage, document = find("msmarco-v1-passage.jpq-m96"), find("msmarco-v1-doc.jpq-m96")
-    assert [list(scores.values()) for scores in passage.jpq["expected"].values()] == [
+    assert [list(scores.values()) for scores in passage.jpq.expected.values()] == [
         [0.341, 0.868],
         [0.677, 0.466],
         [0.671],
     ]
-    assert [list(scores.values()) for scores in document.jpq["expected"].values()] == [[0.401, 0.914], [0.623], [0.58]]
-    assert not find("msmarco-v1-doc.jpq-m48").jpq["expected"]  # published as a curve only
+    assert [list(scores.values()) for scores in document.jpq.expected.values()] == [[0.401, 0.914], [0.623], [0.58]]
+    assert not find("msmarco-v1-doc.jpq-m48").jpq.expected  # published as a curve only
 
 
 def test_every_way_to_name_a_catalogue(tmp_path, monkeypatch):
@@ -100,13 +116,25 @@ def test_remote_catalogue_serves_offline(monkeypatch, caplog):
         ("{", "is no JSON"),
         ("[]", "holds a list"),
         ('{"a": 1}', "entry 'a' is a int"),
-        ('{"../a": {}}', "is no name for an index"),
-        ('{"a": {}}', "has urls=None"),
-        ('{"a": {"urls": []}}', "has urls="),
-        ('{"a": {"urls": ["x"], "filename": "../x"}}', "has filename='../x'"),
-        ('{"a": {"urls": ["x"], "md5": "../../x"}}', "has md5='../../x'"),
-        ('{"a": {"urls": ["x"], "size": "big"}}', "has size"),
-        ('{"a": {"urls": ["x"], "jpq": []}}', "has jpq"),
+        ('{"../a": {}}', r"bad name='\.\./a'"),
+        ('{"a": {}}', "urls must name one URL or more"),
+        ('{"a": {"urls": []}}', "urls must name one URL or more"),
+        ('{"a": {"urls": 5}}', "bad urls=5"),
+        ('{"a": {"urls": ["http://["]}}', "bad entry.*Invalid IPv6"),
+        ('{"a": {"urls": ["x", "http://["]}}', "bad urls.*Invalid IPv6"),
+        ('{"a": {"urls": ["x"], "filename": "../x"}}', r"bad filename='\.\./x'"),
+        ('{"a": {"urls": ["x"], "filename": 5}}', "bad filename=5"),
+        ('{"a": {"urls": ["x"], "readme": 5}}', "bad readme=5"),
+        ('{"a": {"urls": ["x"], "md5": "../../x"}}', r"bad md5='\.\./\.\./x'"),
+        ('{"a": {"urls": ["x"], "size": "big"}}', "bad size='big'"),
+        ('{"a": {"urls": ["x"], "documents": true}}', "bad documents=True"),
+        ('{"a": {"urls": ["x"], "jpq": []}}', r"bad jpq=\[\]"),
+        ('{"a": {"urls": ["x"], "jpq": {"m": "x"}}}', "bad jpq.m='x'"),
+        ('{"a": {"urls": ["x"], "jpq": {"expected": {"q": {"RR": "high"}}}}}', "bad jpq.expected.q.RR='high'"),
+        ('{"a": {"urls": ["x"], "jpq": {"kind": "release"}}}', "needs urls and jpq.encoder.urls"),
+        ('{"a": {"hub": "no repository"}}', "bad hub='no repository'"),
+        ("[" * 100_000, "is no JSON"),
+        ('{"a": {"urls": ["x"], "size": ' + "9" * 5000 + "}}", "is no JSON"),
     ],
 )
 def test_bad_catalogues_end_in_one_line(tmp_path, monkeypatch, text, reason):

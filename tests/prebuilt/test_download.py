@@ -114,17 +114,71 @@ def test_all_reasons_are_named(server, tmp_path):
         assert reason in message
 
 
-def test_without_digest_only_the_same_answer_is_resumed(server, tmp_path):
+def test_without_digest_nothing_is_resumed(server, tmp_path):
     size_only = Expected(len(BODY), magic=(BODY[:4],))
     (tmp_path / "file.partial").write_bytes(BODY[:1000])
     server.faults["/a"] = [("cut", 1000)]
     assert fetch(server, tmp_path, "/a", expected=size_only).read_bytes() == BODY
     assert [asked for _, asked in server.requests] == [None, None]
-    server.requests.clear()
-    server.etags["/a"] = '"one"'
-    server.faults["/a"] = [("cut", 1000)]
-    assert fetch(server, tmp_path, "/a", expected=size_only).read_bytes() == BODY
-    assert [asked for _, asked in server.requests] == [None, "bytes=1000-"]
+
+
+@pytest.mark.parametrize("fault", [("range", "bytes 7-299999/300000"), ("range", None)])
+def test_another_range_than_was_asked_for(server, tmp_path, fault):
+    (tmp_path / "file.partial").write_bytes(BODY[:1000])
+    server.faults["/a"] = [fault]
+    assert fetch(server, tmp_path, "/a").read_bytes() == BODY
+    assert [asked for _, asked in server.requests] == ["bytes=1000-", None]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[", "http://a..b/x", f"http://{'a' * 300}/x", "http://127.0.0.1:9/名", "http://a\0b/"]
+)
+def test_urls_that_cannot_be_parsed(server, tmp_path, url):
+    server.faults["/moved"] = [("moved", url)]
+    for named in (url, "/moved"):
+        with pytest.raises(JPQError, match="could not download file") as caught:
+            fetch(server, tmp_path, named)
+        assert "\n" not in str(caught.value)
+        assert str(caught.value).isprintable()
+    with pytest.raises(JPQError):
+        read_small(url)
+
+
+def test_slow_servers_are_given_up(server, tmp_path):
+    server.faults["/a"] = [("drip", 0.02), "…"]
+    with pytest.raises(JPQError, match="bytes a second, which would take too long"):
+        fetch(server, tmp_path, "/a", timeout=0.3)
+    assert 0 < (tmp_path / "file.partial").stat().st_size < 1000
+    assert fetch(server, tmp_path, "/a", "/b", timeout=0.3).read_bytes() == BODY
+    with pytest.raises(JPQError, match="bytes a second"):
+        read_small(f"{server.url}/a", timeout=0.3)
+
+
+def test_what_a_server_says_does_not_drive_the_terminal(server, tmp_path):
+    server.faults["/a"] = [("says", "\x1b[31mred\x1b[0m")]
+    with pytest.raises(JPQError, match=r"403 .\[31mred") as caught:
+        fetch(server, tmp_path, "/a")
+    assert str(caught.value).isprintable()
+
+
+def test_space_for_unpacking_is_asked_for_first(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 400_000))
+    with pytest.raises(JPQError, match=r"300,000 bytes are to come and 100,001 to be unpacked, 400,000 are free"):
+        fetch(server, tmp_path, "/a", spare=100_001)
+    assert fetch(server, tmp_path, "/a", spare=100_000).read_bytes() == BODY
+
+
+def test_what_is_there_is_not_downloaded_again(server, tmp_path):
+    (tmp_path / "file").write_bytes(BODY)
+    assert fetch(server, tmp_path, "/a").read_bytes() == BODY
+    assert server.requests == []
+    (tmp_path / "file").write_bytes(BODY[1:])
+    assert fetch(server, tmp_path, "/a").read_bytes() == BODY
+
+
+def test_empty_file(server, tmp_path):
+    server.files["/empty"] = b""
+    assert fetch(server, tmp_path, "/empty", expected=Expected(0)).read_bytes() == b""
 
 
 def test_web_page_in_place_of_the_file(server, tmp_path):
@@ -138,6 +192,7 @@ def test_files_of_this_machine(tmp_path):
     source = tmp_path / "a source"
     source.write_bytes(BODY)
     assert fetch(None, tmp_path, (tmp_path / "none").as_uri(), source.as_uri()).read_bytes() == BODY
+    (tmp_path / "file").unlink()
     with pytest.raises(JPQError, match="No such file"):
         fetch(None, tmp_path, (tmp_path / "none").as_uri())
 

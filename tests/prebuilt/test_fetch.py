@@ -4,17 +4,18 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from pyserini.search.faiss import FaissSearcher
 
 from jpq_pyserini import JPQError, JPQFaissSearcher
 from jpq_pyserini.prebuilt import directory_of, fetch, find, is_downloaded, remove, verify_directory
 from jpq_pyserini.prebuilt.packing import pack
 
 from helpers.faulty_server import faulty_server
+from helpers.hub_server import SHA, hub_server
 from helpers.processes import read_run, run_python
-
-from pyserini.search.faiss import FaissSearcher  # isort: skip
 
 NAME = "tiny.jpq-m8"
 
@@ -40,7 +41,7 @@ def share(packed, tmp_path, monkeypatch):
 
 
 def in_cache(tmp_path):
-    return sorted(path.name for path in (tmp_path / "cache" / "indexes").iterdir() if not path.name.endswith(".lock"))
+    return sorted(path.name for path in (tmp_path / "cache" / "indexes").iterdir())
 
 
 def test_fetch_verify_remove(share, tmp_path):
@@ -96,9 +97,63 @@ def test_a_dead_process_leaves_no_lock_and_a_resumable_download(share, tmp_path)
     content = (share / entry.filename).read_bytes()
     (target.parent / f".{target.name}.lock").touch()
     (target.parent / f".{target.name}.download.partial").write_bytes(content[:5000])
-    (target.parent / f".{target.name}.new").mkdir()
     fetch(NAME, progress=False)
     assert in_cache(tmp_path) == [target.name]
+
+
+def test_full_disk_while_unpacking_keeps_the_download(share, tmp_path, monkeypatch):
+    entry = find(NAME)
+    plain = shutil.disk_usage
+
+    def usage(path):  # full as soon as the archive is there
+        archive = directory_of(entry).with_name(f".{directory_of(entry).name}.download")
+        return shutil._ntuple_diskusage(10, 10, 5) if archive.exists() else plain(path)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    with pytest.raises(JPQError, match=r"no space left in .*5 are free.*: free some"):
+        fetch(NAME, progress=False)
+    assert in_cache(tmp_path) == [f".{directory_of(entry).name}.download"]
+    monkeypatch.setattr(shutil, "disk_usage", plain)
+    (share / entry.filename).unlink()
+    assert verify_directory(fetch(NAME, progress=False)) == []
+    assert in_cache(tmp_path) == [directory_of(entry).name]
+
+
+def test_options_of_the_release_are_refused_for_others(share):
+    with pytest.raises(JPQError, match="--docids is for indexes of the authors' release"):
+        fetch(NAME, docids="docid")
+
+
+@pytest.mark.slow
+def test_hub_first_then_urls(share, tiny, tmp_path):
+    files = {
+        str(path.relative_to(tiny / "index")): path.read_bytes()
+        for path in (tiny / "index").rglob("*")
+        if path.is_file()
+    }
+    values = find(NAME).to_json()
+    with hub_server("someone/tiny") as server:
+        server.files.update(files | {"README.md": b"a card", "evil.py": b"import os"})
+        hub = {"HF_ENDPOINT": server.url, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": None, "HF_TOKEN": None}
+        hub["HF_HOME"] = str(tmp_path / "hf")
+
+        def fetched(**entries):
+            (share / f"{NAME}.json").write_text(json.dumps(entries))
+            (name,) = entries
+            done = run_python("-m", "jpq_pyserini.prebuilt", "fetch", name, check=False, **hub)
+            return Path(done.stdout.strip() or "."), done.stderr
+
+        directory, _ = fetched(hubbed={"hub": f"someone/tiny@{SHA}", "documents": 300})
+        assert directory.name == "hubbed.hub"
+        assert {
+            str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()
+        } == files
+        assert in_cache(tmp_path) == ["hubbed.hub"]
+        _, said = fetched(wrong={"hub": "someone/tiny", "documents": 301})
+        assert "has N=300, the catalogue says 301" in said
+        directory, said = fetched(**{NAME: values | {"hub": "someone/other"}})  # no such repository: the tarball
+        assert "cannot get someone/other" in said
+        assert verify_directory(directory) == []
 
 
 def test_unwritable_cache_is_one_line(share, tmp_path, monkeypatch):
@@ -215,6 +270,8 @@ def test_our_command_line(share, tiny, tmp_path):
     shown = ours("show", NAME).stdout
     assert find(NAME).sha256 in shown
     assert "## How to use it" in shown
+    shown = ours("show", "msmarco-v1-passage.jpq-m96").stdout
+    assert "| TREC 2019 DL passage | NDCG@10 | 0.677 |" in shown
     done = ours("verify", NAME, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert f"fetch {NAME}" in done.stderr

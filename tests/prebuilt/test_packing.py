@@ -47,6 +47,7 @@ def test_pack_refuses_what_could_not_be_searched(tiny, tmp_path, fault, reason):
     elif fault == "no index":
         (index / "jpq.json").unlink()
     else:
+        shutil.rmtree(index / "query_encoder")
         record = json.loads((index / "jpq.json").read_text())
         record["sha256"] = {name: value for name, value in record["sha256"].items() if "/" not in name}
         (index / "jpq.json").write_text(json.dumps(record))
