@@ -1,18 +1,30 @@
-"""What a query encoder's backends cost and lose: ``python -m jpq_pyserini.bench.backends --help``."""
+"""Compare the backends of a query encoder: ``python -m jpq_pyserini.bench.backends --help``."""
 
 import argparse
 import itertools
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
-from jpq_pyserini.cli import command_line, note, run_main
+from jpq_pyserini import tables
+from jpq_pyserini.cli import (
+    add_index,
+    add_output,
+    add_qrels,
+    add_topics,
+    command_line,
+    new_parser,
+    note,
+    positive_int,
+    run_main,
+    say,
+)
 from jpq_pyserini.data.docids import Docids
 from jpq_pyserini.data.topics import read_qrels, read_topics
 from jpq_pyserini.encoders import backends
@@ -23,21 +35,105 @@ from jpq_pyserini.index import layouts, library_versions, query_encoder_path
 from jpq_pyserini.index.exact import ExactIndex
 from jpq_pyserini.names import DOCID, INDEX
 from jpq_pyserini.storage import new_file
-from jpq_pyserini.tables import as_markdown as markdown_table
-from jpq_pyserini.timing import measure_in_turns, summary
+from jpq_pyserini.timing import Timing, measure_in_turns, summary
 
+_MODULE = "jpq_pyserini.bench.backends"
 _MEASURES = ("RR@10", "R@100")
 _BATCH = 64
+
+
+@dataclass(frozen=True)
+class BackendCost:
+    """What one backend costs and loses.
+
+    Attributes:
+        one_by_one, batches: time a query, alone and in batches of 64.
+        effectiveness: measure to mean.
+        cosine: mean cosine of its query vectors with the first backend's.
+    """
+
+    one_by_one: Timing
+    batches: Timing
+    effectiveness: dict[str, float]
+    cosine: float
+
+    def record(self) -> dict:
+        """Return it as the JSON file has it."""
+        times = {"one by one": asdict(self.one_by_one), "batches": asdict(self.batches)}
+        return times | self.effectiveness | {"cosine": self.cosine}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, measure each backend that the index has, print a table."""
     args = _parser().parse_args(argv)
-    folder = query_encoder_path(args.index)
     qrels = read_qrels(args.qrels)
     topics = {qid: text for qid, text in read_topics(args.topics).items() if qid in qrels}
     if not topics:
         raise JPQError(f"{args.topics}: none of its queries is judged in {args.qrels}")
+    docids = Docids(Path(args.index) / DOCID)
+    index = ExactIndex(layouts.read(Path(args.index) / INDEX), docids)
+    results = measure_backends(_encoders(query_encoder_path(args.index)), index, docids, topics, qrels, args.rounds)
+    record = {
+        "command": command_line(_MODULE, argv),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        "queries": len(topics),
+        "versions": library_versions() | _runtimes(),
+        "backends": {backend: cost.record() for backend, cost in results.items()},
+    }
+    if args.output:
+        with new_file(args.output) as file:
+            file.write(json.dumps(record, indent=2) + "\n")
+    say(as_markdown(results))
+
+
+def measure_backends(
+    models: Mapping, index: ExactIndex, docids: Sequence[str], topics: Mapping[str, str], qrels: Mapping, rounds: int
+) -> dict[str, BackendCost]:
+    """Measure encoders in turns.
+
+    Args:
+        models: backend to ``SentenceTransformer``.
+        index: what their vectors search.
+        docids: external ids by row.
+        topics, qrels: judged queries.
+        rounds: rounds of 16 single queries and one batch of 64.
+    """
+    queries = list(topics.values())
+    encode = {backend: partial(embed_queries, model) for backend, model in models.items()}
+    singles = measure_in_turns(encode, _batches(queries, 1, 16 * (rounds + 1)), warm_up=16)
+    batches = measure_in_turns(encode, _batches(queries, _BATCH, rounds + 1), warm_up=1)
+    vectors = {backend: embed(queries) for backend, embed in encode.items()}
+    first = next(iter(vectors.values()), None)
+    results = {}
+    for backend, theirs in vectors.items():
+        norms = np.linalg.norm(theirs, axis=1) * np.linalg.norm(first, axis=1)
+        _, rows = index.search(theirs, 100)
+        run = {
+            qid: {docids[row]: float(-rank) for rank, row in enumerate(found) if row >= 0}
+            for qid, found in zip(topics, rows.tolist(), strict=True)
+        }
+        values = evaluate(run, {qid: qrels[qid] for qid in topics}, _MEASURES)
+        results[backend] = BackendCost(
+            one_by_one=summary(singles[backend]),
+            batches=summary(np.array(batches[backend]) / _BATCH),
+            effectiveness={measure: round(mean(values[measure]), 4) for measure in _MEASURES},
+            cosine=float(((theirs * first).sum(1) / norms).mean()),
+        )
+    return results
+
+
+def as_markdown(results: Mapping[str, BackendCost]) -> str:
+    """Return the results as a table."""
+    rows = [("backend", "ms, one by one", f"ms, batches of {_BATCH}", *_MEASURES, "cosine")]
+    for backend, cost in results.items():
+        marks = [f"{cost.effectiveness[measure]:.4f}" for measure in _MEASURES]
+        times = [f"{cost.one_by_one.median_ms:.2f}", f"{cost.batches.median_ms:.2f}"]
+        rows.append((backend, *times, *marks, f"{cost.cosine:.4f}"))
+    return tables.as_markdown(rows)
+
+
+def _encoders(folder: Path) -> dict:
+    """Return backend to encoder, of those that the folder has."""
     models = {}
     for backend in backends.BACKENDS:
         model = load_text_encoder(str(folder))
@@ -47,67 +143,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             note(f"left out: {error}")
             continue
         models[backend] = model
-    docids = Docids(Path(args.index) / DOCID)
-    index = ExactIndex(layouts.read(Path(args.index) / INDEX), docids)
-    results = measure(models, index, docids, topics, qrels, args.rounds)
-    record = {
-        "command": command_line("jpq_pyserini.bench.backends", argv),
-        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
-        "queries": len(topics),
-        "versions": library_versions() | _runtimes(),
-        "backends": results,
-    }
-    if args.output:
-        with new_file(args.output) as file:
-            file.write(json.dumps(record, indent=2) + "\n")
-    print(as_markdown(results))
-
-
-def measure(models: dict, index: ExactIndex, docids: Sequence[str], topics: dict, qrels, rounds: int) -> dict:
-    """Measure encoders in turns.
-
-    Args:
-        models: backend to ``SentenceTransformer``.
-        index: what their vectors search.
-        docids: external ids by row.
-        topics, qrels: judged queries.
-        rounds: rounds of 16 single queries and one batch of 64.
-
-    Returns:
-        backend to ``{"one by one": {median_ms, …}, "batches": {…}, "RR@10": …, "R@100": …, "cosine": …}``; the last is
-        the mean cosine with the first backend's vectors.
-    """
-    queries = list(topics.values())
-    encode = {backend: partial(embed_queries, model) for backend, model in models.items()}
-    ones = measure_in_turns(encode, _batches(queries, 1, 16 * (rounds + 1)), warm_up=16)
-    batches = measure_in_turns(encode, _batches(queries, _BATCH, rounds + 1), warm_up=1)
-    results, first = {}, None
-    for backend, model in models.items():
-        vectors = embed_queries(model, queries)
-        first = vectors if first is None else first
-        norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(first, axis=1)
-        _, rows = index.search(vectors, 100)
-        run = {
-            qid: {docids[row]: float(-rank) for rank, row in enumerate(found) if row >= 0}
-            for qid, found in zip(topics, rows.tolist(), strict=True)
-        }
-        values = evaluate(run, {qid: qrels[qid] for qid in topics}, _MEASURES)
-        results[backend] = {
-            "one by one": asdict(summary(ones[backend])),
-            "batches": asdict(summary(np.array(batches[backend]) / _BATCH)),
-            **{measure: round(mean(values[measure]), 4) for measure in _MEASURES},
-            "cosine": float(((vectors * first).sum(1) / norms).mean()),
-        }
-    return results
-
-
-def as_markdown(results: dict) -> str:
-    """Return the results as a table."""
-    rows = [("backend", "ms, one by one", f"ms, batches of {_BATCH}", "RR@10", "R@100", "cosine")]
-    for backend, found in results.items():
-        times = (f"{found[how]['median_ms']:.2f}" for how in ("one by one", "batches"))
-        rows.append((backend, *times, *(f"{found[name]:.4f}" for name in ("RR@10", "R@100", "cosine"))))
-    return markdown_table(rows)
+    return models
 
 
 def _runtimes() -> dict[str, str]:
@@ -123,17 +159,17 @@ def _batches(queries: list[str], size: int, count: int) -> list[list[str]]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m jpq_pyserini.bench.backends",
-        description="Time the backends of an index's query encoder and say what they lose. Backends are made with "
-        "`python -m jpq_pyserini.index convert --encoder-backend …`.",
+    parser = new_parser(
+        _MODULE,
+        "Compare the backends of an index's query encoder (torch, ONNX, OpenVINO): encoding time and effectiveness. "
+        "Make backends with `python -m jpq_pyserini.index convert --encoder-backend ...`.",
     )
-    add = parser.add_argument
-    add("--index", required=True, metavar="DIR", help="JPQ index directory")
-    add("--topics", required=True, metavar="T", help="queries, as Pyserini takes them")
-    add("--qrels", required=True, metavar="Q", help="judgements")
-    add("--rounds", type=int, default=10, metavar="N", help="rounds of 16 single queries and one batch (default: 10)")
-    add("--output", metavar="FILE", help="write everything measured as JSON")
+    add_index(parser)
+    add_topics(parser)
+    add_qrels(parser)
+    words = "timing rounds, each of 16 single queries and a batch of 64 per backend"
+    parser.add_argument("--rounds", type=positive_int, default=10, metavar="N", help=words)
+    add_output(parser, "JSON file for all figures", required=False)
     return parser
 
 

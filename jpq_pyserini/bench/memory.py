@@ -17,15 +17,30 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from jpq_pyserini.cli import command_line, run_main
+from jpq_pyserini import tables
+from jpq_pyserini.bench import procfs
+from jpq_pyserini.cli import (
+    add_output,
+    add_seed,
+    bounded,
+    command_line,
+    natural_int,
+    new_parser,
+    positive_int,
+    progress,
+    run_main,
+    say,
+)
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import library_versions
 from jpq_pyserini.storage import new_file
 
+_MODULE = "jpq_pyserini.bench.memory"
 _RANK, _CHUNK = 64, 1 << 15
 _WORDS = tuple(first + second for first in "bcdfgklmnprstv" for second in "aeiou")
 _QUERIES = 64
@@ -85,16 +100,28 @@ def write_encoder(path: Path, dimension: int) -> Path:
     return path
 
 
-def watch(command: Sequence[str], limit: int) -> dict[str, float]:
-    """Run a command that may not take more than ``limit`` bytes of private memory.
+@dataclass(frozen=True)
+class Usage:
+    """What a process took.
 
-    Returns:
-        ``peak_anonymous`` bytes, sampled; ``peak_resident`` bytes, mapped files among them; ``seconds``.
+    Attributes:
+        peak_anonymous: largest private memory seen, in bytes, pages of mapped files left out.
+        peak_resident: largest resident size in bytes, mapped files included.
+        seconds: that it ran.
+    """
+
+    peak_anonymous: int
+    peak_resident: int
+    seconds: float
+
+
+def watch(command: Sequence[str], limit: int) -> Usage:
+    """Run a command that may not take more than ``limit`` bytes of private memory.
 
     Raises:
         JPQError: it failed; the message has its last line.
     """
-    started, peak, resident = time.perf_counter(), 0, 0
+    peak, resident = 0, 0
     with tempfile.TemporaryFile("w+") as errors:
         child = subprocess.Popen(
             command,
@@ -102,10 +129,11 @@ def watch(command: Sequence[str], limit: int) -> dict[str, float]:
             stderr=errors,
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)),
         )
+        started = time.perf_counter()
         try:
             while child.poll() is None:
-                found = _status(child.pid)
-                peak, resident = max(peak, found.get("RssAnon", 0)), max(resident, found.get("VmHWM", 0))
+                sizes = procfs.sizes(child.pid)
+                peak, resident = max(peak, sizes.get("RssAnon", 0)), max(resident, sizes.get("VmHWM", 0))
                 time.sleep(_TICK)
         finally:
             child.kill()
@@ -113,11 +141,11 @@ def watch(command: Sequence[str], limit: int) -> dict[str, float]:
             errors.seek(0)
             last = (errors.read().strip().splitlines() or ["nothing said"])[-1]
             raise JPQError(f"training under a limit of {limit / _MB:,.0f} MB ended with {child.returncode}: {last}")
-    return {"peak_anonymous": peak, "peak_resident": resident, "seconds": round(time.perf_counter() - started, 1)}
+        return Usage(peak, resident, round(time.perf_counter() - started, 1))
 
 
-def measure(documents: int, args: argparse.Namespace, work: Path) -> dict:
-    """Write a folder of that many documents, train on it, remove it; returns the figures."""
+def measure_training(documents: int, args: argparse.Namespace, work: Path) -> dict[str, float]:
+    """Write a folder of that many documents, train on it, remove it; returns documents, sizes and :class:`Usage`."""
     folder = work / f"flat-{documents}"
     try:
         size = write_folder(folder, documents, args.dimension, args.seed)
@@ -126,65 +154,73 @@ def measure(documents: int, args: argparse.Namespace, work: Path) -> dict:
         command += ["--topics", work / "topics.tsv", "--qrels", work / "qrels.txt", "--output", work / "index"]
         command += ["--sub-vectors", args.m, "--max-steps", args.steps, "--epochs", args.steps]
         command += ["--opq-sample", args.opq_sample, "--opq-iterations", args.opq_iterations, "--seed", args.seed]
-        found = watch([str(each) for each in command], round(args.limit * _MB))
+        usage = watch([str(each) for each in command], round(args.limit * _MB))
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(work / "index", ignore_errors=True)
-        shutil.rmtree(work / "index.checkpoint", ignore_errors=True)
-    return {"documents": documents, "folder": size, "codes": documents * args.m, **found}
+        for left in (folder, work / "index", work / "index.checkpoint"):
+            shutil.rmtree(left, ignore_errors=True)
+    return {"documents": documents, "folder": size, "codes": documents * args.m, **asdict(usage)}
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure every size and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m jpq_pyserini.bench.memory", description=__doc__)
-    add = parser.add_argument
-    add("--documents", type=int, nargs="+", default=[500_000, 2_000_000], metavar="N")
-    add("--dimension", type=int, default=768, metavar="D")
-    add("--m", type=int, default=48)
-    add("--limit", type=float, default=1500, metavar="MB", help="private memory a run may take (default: 1500)")
-    add("--steps", type=int, default=5, help="training steps (default: 5)")
-    add("--opq-sample", type=int, default=16384, metavar="N", help="its memory does not depend on the documents")
-    add("--opq-iterations", type=int, default=5, metavar="N")
-    add("--encoder", metavar="NAME", help="encoder of that dimension (default: a tiny one, made on the spot)")
-    add("--work", metavar="DIR", help="where the folders are written and removed (default: the temporary directory)")
-    add("--seed", type=int, default=42)
-    add("--output", metavar="F", help="also write the figures as JSON")
-    args = parser.parse_args()
+    args = _parser().parse_args(argv)
+    if args.dimension % args.m:
+        raise JPQError(f"--m {args.m} does not divide --dimension {args.dimension}: choose one that does")
     with tempfile.TemporaryDirectory(prefix="jpq-memory-", dir=args.work) as work:
         args.encoder = args.encoder or str(write_encoder(Path(work, "encoder"), args.dimension))
         rows = []
-        print(f"{'documents':>12}{'folder MB':>12}{'limit MB':>10}{'codes MB':>10}{'peak MB':>10}{'seconds':>9}")
         for documents in args.documents:
-            row = measure(documents, args, Path(work))
-            rows.append(row)
-            sizes = f"{row['folder'] / _MB:12,.0f}{args.limit:10,.0f}{row['codes'] / _MB:10,.0f}"
-            print(f"{documents:12,}{sizes}{row['peak_anonymous'] / _MB:10,.0f}{row['seconds']:9,.0f}", flush=True)
+            progress(f"training on {documents:,} documents")
+            rows.append(measure_training(documents, args, Path(work)))
+    say(as_table(rows, args.limit))
     figures = {"limit": round(args.limit * _MB), "sizes": rows}
-    if len(rows) > 1:
+    if (more := rows[-1]["documents"] - rows[0]["documents"]) != 0:
         grown = rows[-1]["peak_anonymous"] - rows[0]["peak_anonymous"]
-        figures["bytes_per_document"] = round(grown / (rows[-1]["documents"] - rows[0]["documents"]), 1)
-        print(f"{figures['bytes_per_document']} bytes more for each document, of which codes are {args.m}")
+        figures["bytes_per_document"] = round(grown / more, 1)
+        say(f"{figures['bytes_per_document']} bytes more for each document, of which codes are {args.m}")
     if args.output:
-        command = command_line("jpq_pyserini.bench.memory", _without_places(sys.argv[1:]))
+        command = command_line(_MODULE, _without_places(sys.argv[1:] if argv is None else argv))
         with new_file(args.output) as file:
             json.dump({"command": command, "versions": library_versions(), **figures}, file, indent=1)
             file.write("\n")
 
 
-def _without_places(arguments: list[str]) -> list[str]:
+def as_table(rows: Sequence[dict[str, float]], limit: float) -> str:
+    """Return what :func:`measure_training` found for each size, and the limit in MB, as text."""
+    cells = [("documents", "folder MB", "limit MB", "codes MB", "peak MB", "seconds")]
+    for row in rows:
+        folder, codes, peak = (row[name] / _MB for name in ("folder", "codes", "peak_anonymous"))
+        cells.append(tuple(f"{x:,.0f}" for x in (row["documents"], folder, limit, codes, peak, row["seconds"])))
+    return tables.as_text(cells, "r")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = new_parser(
+        _MODULE,
+        "Measure the memory that training takes, on synthetic collections of several sizes: the peak of private memory "
+        "of `python -m jpq_pyserini.train`, run under a limit (RLIMIT_DATA). Linux only.",
+    )
+    add = parser.add_argument
+    sizes = "sizes of the collections"
+    add("--documents", type=positive_int, nargs="+", default=[500_000, 2_000_000], metavar="N", help=sizes)
+    add("--dimension", type=positive_int, default=768, metavar="D", help="dimension of the embeddings")
+    add("--m", type=positive_int, default=48, metavar="M", help="bytes per document")
+    add("--limit", type=bounded(float, 1, 1e9), default=1500, metavar="MB", help="private memory that a run may take")
+    add("--steps", type=positive_int, default=5, metavar="N", help="training steps")
+    words = "embeddings OPQ is trained on; independent of collection size"
+    add("--opq-sample", type=positive_int, default=16384, metavar="N", help=words)
+    add("--opq-iterations", type=natural_int, default=5, metavar="N", help="iterations of OPQ")
+    add("--encoder", metavar="NAME", help="query encoder of that dimension (default: a tiny random one, made here)")
+    add("--work", metavar="DIR", help="folder for the synthetic collections, removed after (default: the system's)")
+    add_seed(parser)
+    add_output(parser, "JSON file for all figures", required=False)
+    return parser
+
+
+def _without_places(arguments: Sequence[str]) -> list[str]:
     """Drop ``--work`` and ``--output``, which say nothing of the figures."""
     places = [i for i, each in enumerate(arguments) if each in ("--work", "--output")]
     return [each for i, each in enumerate(arguments) if i not in places and i - 1 not in places]
-
-
-def _status(pid: int) -> dict[str, int]:
-    """Return the sizes in /proc/PID/status in bytes; nothing when the process has ended."""
-    try:
-        lines = Path("/proc", str(pid), "status").read_text(encoding="utf-8").splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return {}
-    sizes = (line.split() for line in lines if line.endswith(" kB"))
-    return {name.rstrip(":"): 1024 * int(value) for name, value, _ in sizes}
 
 
 if __name__ == "__main__":

@@ -3,28 +3,73 @@
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from jpq_pyserini import JPQIndex
-from jpq_pyserini.cli import command_line, progress, run_main
+from jpq_pyserini import JPQIndex, tables
+from jpq_pyserini.cli import (
+    add_index,
+    add_output,
+    add_qrels,
+    add_seed,
+    add_topics,
+    command_line,
+    fraction,
+    new_parser,
+    positive_int,
+    progress,
+    run_main,
+    say,
+)
 from jpq_pyserini.data.topics import read_qrels, read_topics
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import layouts, library_versions
 from jpq_pyserini.index.exact import ExactIndex
 from jpq_pyserini.storage import new_file
-from jpq_pyserini.tables import as_markdown as markdown_table
 from jpq_pyserini.timing import measure_in_turns, summary
 
+_MODULE = "jpq_pyserini.bench.nprobe"
 _HITS = 100
 _TIMED = 100
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The smallest nprobe that keeps R@100, for one size of the collection.
+
+    Attributes:
+        documents, queries, nlist: how many there are; queries whose relevant documents are all in the part.
+        nprobe: lists that a query visits.
+        visited: share of the documents that lie in them, on average.
+        recall, recall_of_all: R@100 with ``nprobe`` lists, and of a search through all documents.
+        ms, ms_of_all: median milliseconds of both for one query, on one thread.
+    """
+
+    documents: int
+    queries: int
+    nlist: int
+    nprobe: int
+    visited: float
+    recall: float
+    recall_of_all: float
+    ms: float
+    ms_of_all: float
+
+    def record(self) -> dict[str, float]:
+        """Return it as the JSON file has it."""
+        names = {"recall": "R@100", "recall_of_all": "R@100 of all", "ms_of_all": "ms of all"}
+        return {names.get(name, name): value for name, value in vars(self).items()}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, measure each size, print a table."""
     args = _parser().parse_args(argv)
     index = JPQIndex.open(args.index)
+    for size in args.sizes or ():
+        if size > len(index):
+            raise JPQError(f"--sizes {size}: the index has {len(index):,} documents")
     qrels = read_qrels(args.qrels)
     topics = {qid: text for qid, text in read_topics(args.topics).items() if qid in qrels}
     encoder = args.encoder or str(index.query_encoder_path)
@@ -33,21 +78,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     relevant = [{rows[docid] for docid, grade in qrels[qid].items() if grade > 0 and docid in rows} for qid in topics]
     results = []
     for size in args.sizes or [len(index)]:
-        if not 1 <= size <= len(index):
-            raise JPQError(f"--sizes {size}: the index has {len(index):,} documents")
-        results.append(measure(index, vectors, relevant, size, args.target, args.seed))
+        results.append(sweep(index, vectors, relevant, size, args.target, args.seed))
         progress(str(results[-1]))
     if args.output:
-        command = command_line("jpq_pyserini.bench.nprobe", argv)
-        record = {"command": command, "target": args.target, "versions": library_versions(), "sizes": results}
+        record = {"command": command_line(_MODULE, argv), "target": args.target, "versions": library_versions()}
         with new_file(args.output) as file:
-            file.write(json.dumps(record, indent=2) + "\n")
-    print(as_markdown(results))
+            file.write(json.dumps(record | {"sizes": [each.record() for each in results]}, indent=2) + "\n")
+    say(as_markdown(results))
 
 
-def measure(
+def sweep(
     index: JPQIndex, vectors: np.ndarray, relevant: Sequence[set[int]], size: int, target: float, seed: int
-) -> dict:
+) -> Sweep:
     """Find the smallest nprobe with R@100 of at least ``target`` times that of a search through all documents.
 
     Args:
@@ -59,8 +101,10 @@ def measure(
         seed: of the choice and of the lists.
 
     Returns:
-        documents, queries, nlist, nprobe, share of the documents visited, R@100 of both, and the milliseconds a query
-        of both, one thread, one by one. nprobe is that of a search through all lists when nothing less will do.
+        What was found; nprobe is that of a search through all lists when nothing less will do.
+
+    Raises:
+        JPQError: no query counts.
     """
     part = np.sort(np.random.default_rng(seed).permutation(len(index))[:size])
     place = {int(row): at for at, row in enumerate(part)}
@@ -80,38 +124,28 @@ def measure(
         layouts.set_nprobe(inverted, middle)
         low, high = (low, middle) if _recall(lists, queries, wanted) >= target * best else (middle + 1, high)
     layouts.set_nprobe(inverted, low)
-    milliseconds = _milliseconds(lists, everything, queries)
-    return {
-        "documents": size,
-        "queries": len(chosen),
-        "nlist": len(coarse.centroids),
-        "nprobe": low,
-        "visited": _visited(inverted, queries, low),
-        "R@100": _recall(lists, queries, wanted),
-        "R@100 of all": best,
-        "ms": milliseconds[0],
-        "ms of all": milliseconds[1],
-    }
+    ms, ms_of_all = _milliseconds([lists, everything], queries)
+    return Sweep(
+        documents=size,
+        queries=len(chosen),
+        nlist=len(coarse.centroids),
+        nprobe=low,
+        visited=_visited(inverted, queries, low),
+        recall=_recall(lists, queries, wanted),
+        recall_of_all=best,
+        ms=ms,
+        ms_of_all=ms_of_all,
+    )
 
 
-def as_markdown(results: Sequence[dict]) -> str:
+def as_markdown(results: Sequence[Sweep]) -> str:
     """Return the results as a table."""
     rows = [("documents", "queries", "lists", "nprobe", "visited", "R@100", "of all", "ms", "of all")]
     for each in results:
-        rows.append(
-            (
-                f"{each['documents']:,}",
-                f"{each['queries']:,}",
-                f"{each['nlist']}",
-                f"{each['nprobe']}",
-                f"{each['visited']:.1%}",
-                f"{each['R@100']:.4f}",
-                f"{each['R@100 of all']:.4f}",
-                f"{each['ms']:.3f}",
-                f"{each['ms of all']:.3f}",
-            )
-        )
-    return markdown_table(rows, "r")
+        counts = [f"{count:,}" for count in (each.documents, each.queries, each.nlist, each.nprobe)]
+        recalls = [f"{recall:.4f}" for recall in (each.recall, each.recall_of_all)]
+        rows.append((*counts, f"{each.visited:.1%}", *recalls, f"{each.ms:.3f}", f"{each.ms_of_all:.3f}"))
+    return tables.as_markdown(rows, "r")
 
 
 def _recall(index: ExactIndex, queries: np.ndarray, wanted: Sequence[set[int]]) -> float:
@@ -131,27 +165,29 @@ def _visited(inverted, queries: np.ndarray, nprobe: int) -> float:
     return float(sizes[lists].sum(1).mean() / inner.ntotal)
 
 
-def _milliseconds(first: ExactIndex, second: ExactIndex, queries: np.ndarray) -> tuple[float, float]:
-    search = {0: lambda query: first.search(query, _HITS), 1: lambda query: second.search(query, _HITS)}
+def _milliseconds(indexes: Sequence[ExactIndex], queries: np.ndarray) -> list[float]:
+    """Return the median time of one query, one thread, of each index."""
+    search = {number: (lambda query, index=index: index.search(query, _HITS)) for number, index in enumerate(indexes)}
     asked = [queries[number % len(queries)][None] for number in range(_TIMED + 5)]
-    seconds = measure_in_turns(search, asked, warm_up=5, threads=1)
-    return summary(seconds[0]).median_ms, summary(seconds[1]).median_ms
+    taken = measure_in_turns(search, asked, warm_up=5, threads=1)
+    return [summary(taken[number]).median_ms for number in search]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m jpq_pyserini.bench.nprobe",
-        description="Say how many inverted lists a query must visit to keep R@100, for parts of a collection.",
+    parser = new_parser(
+        _MODULE,
+        "Find the smallest nprobe (inverted lists that a query visits) that keeps R@100 close to that of exhaustive "
+        "search, for random parts of a collection.",
     )
+    add_index(parser, "JPQ index directory, any layout")
+    add_topics(parser)
+    add_qrels(parser)
     add = parser.add_argument
-    add("--index", required=True, metavar="DIR", help="JPQ index directory, any layout")
-    add("--topics", required=True, metavar="T", help="queries, as Pyserini takes them")
-    add("--qrels", required=True, metavar="Q", help="judgements")
-    add("--encoder", metavar="E", help="query encoder (default: the index's own)")
-    add("--sizes", type=int, nargs="+", metavar="N", help="documents drawn at random (default: all)")
-    add("--target", type=float, default=0.99, metavar="X", help="share of R@100 to keep (default: 0.99)")
-    add("--seed", type=int, default=42, metavar="N", help="seed of the draw and of the lists (default: 42)")
-    add("--output", metavar="FILE", help="write everything measured as JSON")
+    add("--encoder", metavar="NAME", help="query encoder (default: the index's own)")
+    add("--sizes", type=positive_int, nargs="+", metavar="N", help="documents drawn at random (default: all)")
+    add("--target", type=fraction, default=0.99, metavar="X", help="fraction of the exhaustive R@100 to keep")
+    add_seed(parser, "random seed of the draw and of the coarse centroids")
+    add_output(parser, "JSON file for all figures", required=False)
     return parser
 
 

@@ -17,12 +17,26 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 
-from jpq_pyserini.cli import command_line, run_main
+from jpq_pyserini import tables
+from jpq_pyserini.cli import (
+    add_batch_size,
+    add_output,
+    add_seed,
+    add_threads,
+    add_topics,
+    command_line,
+    new_parser,
+    positive_int,
+    run_main,
+    say,
+)
 from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.data.topics import TrainingQuery, read_topics
 from jpq_pyserini.encoders.text_encoder import load_text_encoder
+from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import library_versions
 from jpq_pyserini.storage import new_file
+from jpq_pyserini.timing import use_threads
 from jpq_pyserini.train.config import TrainConfig
 from jpq_pyserini.train.inputs import uses_bf16
 from jpq_pyserini.train.model import JPQModel, embed_with_gradients
@@ -31,6 +45,7 @@ from jpq_pyserini.train.search import FaissCodeSearch
 from jpq_pyserini.train.step import TrainingStep
 from jpq_pyserini.train.stopwatch import Stopwatch
 
+_MODULE = "jpq_pyserini.bench.train_step"
 PHASES = ("encode", "search", "loss", "update")
 
 
@@ -76,7 +91,7 @@ class PublishedStep:
         return total / len(rotated)
 
 
-def measure(
+def compare_steps(
     encoder, queries: Sequence[str], documents: int, m: int, steps: int, batch_size: int, seed: int
 ) -> dict[str, dict[str, float]]:
     """Take ``steps`` steps of both ways in turns; returns median seconds by phase for ``"ours"`` and ``"published"``.
@@ -117,43 +132,55 @@ def measure(
     }
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure at every size and print the ratios."""
-    parser = argparse.ArgumentParser(prog="python -m jpq_pyserini.bench.train_step", description=__doc__)
-    parser.add_argument("--encoder", required=True, metavar="NAME", help="sentence-transformers model, name or folder")
-    parser.add_argument("--topics", required=True, metavar="T", help="queries to make batches of")
-    parser.add_argument("--documents", type=int, nargs="+", default=[20_000, 1_000_000], metavar="N")
-    parser.add_argument("--m", type=int, default=48)
-    parser.add_argument("--steps", type=int, default=10, help="steps timed of each way (default: 10)")
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--output", metavar="F", help="also write the figures as JSON")
-    args = parser.parse_args()
-    import faiss
-
-    torch.set_num_threads(args.threads)
-    faiss.omp_set_num_threads(args.threads)
+    args = _parser().parse_args(argv)
     encoder = load_text_encoder(args.encoder, max_length=32)
+    if encoder.get_embedding_dimension() % args.m:
+        raise JPQError(f"--m {args.m} does not divide the dimension {encoder.get_embedding_dimension()} of the encoder")
     queries = list(read_topics(args.topics).values())
     results = {}
     for documents in args.documents:
-        found = measure(encoder, queries, documents, args.m, args.steps, args.batch_size, args.seed)
+        with use_threads(args.threads):
+            found = compare_steps(encoder, queries, documents, args.m, args.steps, args.batch_size, args.seed)
         results[documents] = found
-        print(
+        say(
             f"N = {documents:,}, M = {args.m}, batch {args.batch_size}, {args.threads} threads, medians of {args.steps}"
         )
-        print(f"{'':10}" + "".join(f"{phase:>12}" for phase in (*PHASES, "step")))
-        for name, phases in found.items():
-            figures = [*phases.values(), sum(phases.values())]
-            print(f"{name:10}" + "".join(f"{1000 * seconds:9.1f} ms" for seconds in figures))
-        ratios = [found["published"][phase] / found["ours"][phase] for phase in PHASES]
-        ratios.append(sum(found["published"].values()) / sum(found["ours"].values()))
-        print(f"{'ratio':10}" + "".join(f"{ratio:11.1f}x" for ratio in ratios))
+        say(as_table(found))
     if args.output:
         with new_file(args.output) as file:
-            record = {"command": command_line("jpq_pyserini.bench.train_step"), "versions": library_versions()}
+            record = {"command": command_line(_MODULE, argv), "versions": library_versions()}
             json.dump({**record, "seconds": results}, file, indent=1)
+
+
+def as_table(found: dict[str, dict[str, float]]) -> str:
+    """Return what :func:`compare_steps` found, and the ratio of both ways, as text."""
+    seconds = {way: [*phases.values(), sum(phases.values())] for way, phases in found.items()}
+    rows = [("", *PHASES, "step")]
+    rows += [(way, *(f"{1000 * each:.1f} ms" for each in taken)) for way, taken in seconds.items()]
+    ratios = zip(seconds["published"], seconds["ours"], strict=True)
+    return tables.as_text([*rows, ("ratio", *(f"{theirs / ours:.1f}x" for theirs, ours in ratios))])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = new_parser(
+        _MODULE,
+        "Time a training step, phase by phase, beside the way it was published: embeddings rebuilt from their codes, one "
+        "query after the other, all parameters of the encoder trained. Codes and centroids are random.",
+    )
+    add = parser.add_argument
+    add("--encoder", required=True, metavar="NAME", help="sentence-transformers model, name or folder")
+    add_topics(parser, "queries that batches are drawn from")
+    sizes = "sizes of the collection"
+    add("--documents", type=positive_int, nargs="+", default=[20_000, 1_000_000], metavar="N", help=sizes)
+    add("--m", type=positive_int, default=48, metavar="M", help="sub-vectors, which is bytes per document")
+    add("--steps", type=positive_int, default=10, metavar="N", help="steps timed of each way")
+    add_batch_size(parser, 32, "queries in a batch")
+    add_threads(parser)
+    add_seed(parser)
+    add_output(parser, "JSON file for all figures", required=False)
+    return parser
 
 
 if __name__ == "__main__":

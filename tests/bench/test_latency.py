@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 
 from jpq_pyserini import JPQIndex
+from jpq_pyserini.bench import backends, memory, nprobe
+from jpq_pyserini.bench.latency import __main__ as latency
 from jpq_pyserini.bench.latency import queries as query_cache
 from jpq_pyserini.bench.latency.queries import encoded_queries
 from jpq_pyserini.bench.latency.race import Entry, Settings, race
 from jpq_pyserini.bench.latency.report import as_markdown
-from jpq_pyserini.bench.latency.runs import choose, ranked, run_file_name
-from jpq_pyserini.bench.nprobe import measure
+from jpq_pyserini.bench.latency.results import Point, choose
+from jpq_pyserini.bench.latency.runs import ranked, run_file_name
+from jpq_pyserini.bench.nprobe import sweep
 from jpq_pyserini.bench.systems import SYSTEMS, Data
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.data.runs import write_run
@@ -20,6 +23,7 @@ from jpq_pyserini.data.topics import read_qrels
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
 from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.facts import read_facts
+from jpq_pyserini.timing import summary
 
 from helpers.processes import run_python
 from helpers.tiny import tiny_corpus
@@ -116,12 +120,11 @@ def test_left_out(monkeypatch):
     queries = np.zeros((1, 768), np.float32)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "scann" else name)
     entries = [Entry(name, SYSTEMS[name].label(data), name, data, queries) for name in ("scann", "flat")]
-    result = race(entries, Settings(memory_limit=1))
-    assert result["points"] == []
-    assert result["left_out"]["ScaNN, 192x4"] == "not installed (pip install scann)"
-    assert "3 GB" in result["left_out"]["flat, float32"]
-    report = as_markdown([{"collection": "random", "dimension": 768, "documents": 1, **result}], "command")
-    assert "left out: ScaNN, 192x4: not installed" in report
+    result = race("random", data, entries, Settings(memory_limit=1))
+    assert result.points == []
+    assert result.left_out["ScaNN, 192x4"] == "not installed (pip install scann)"
+    assert "3 GB" in result.left_out["flat, float32"]
+    assert "left out: ScaNN, 192x4: not installed" in as_markdown([result], "command")
 
 
 def test_bad_arguments(tmp_path):
@@ -137,6 +140,31 @@ def test_bad_arguments(tmp_path):
         assert done.returncode == 1
         assert message in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("parser", "arguments", "allowed"),
+    [
+        (latency._parser, ["--documents", "0"], "0 is not a whole number from 1"),
+        (latency._parser, ["--documents", "-1"], "-1 is not a whole number from 1"),
+        (latency._parser, ["--dimension", "0"], "0 is not a whole number from 1"),
+        (latency._parser, ["--queries", "-1"], "-1 is not a whole number from 1"),
+        (latency._parser, ["--hits", "0"], "0 is not a whole number from 1"),
+        (latency._parser, ["--threads", "-1"], "-1 is not a whole number from 1"),
+        (latency._parser, ["--seed", "-1"], "-1 is not a whole number from 0"),
+        (latency._parser, ["--memory-limit", "nan"], "nan is not a number of at least 0"),
+        (latency._parser, ["--tolerance", "2"], "2 is not a number from 0 to 1"),
+        (backends._parser, ["--rounds", "0"], "0 is not a whole number from 1"),
+        (nprobe._parser, ["--seed", "-1"], "-1 is not a whole number from 0"),
+        (nprobe._parser, ["--target", "nan"], "nan is not a number from 0 to 1"),
+        (memory._parser, ["--documents", "0"], "0 is not a whole number from 1"),
+        (memory._parser, ["--limit", "inf"], "inf is not a number from 1 to"),
+    ],
+)
+def test_numbers_are_checked(parser, arguments, allowed, capsys):
+    with pytest.raises(SystemExit):
+        parser().parse_args(arguments)
+    assert f"error: argument {arguments[0]}: {allowed}" in capsys.readouterr().err
 
 
 def test_queries_are_encoded_once(tiny, tmp_path, monkeypatch):
@@ -163,20 +191,21 @@ def test_runs_are_in_the_order_of_trec_eval(tmp_path):
     assert run_file_name("OPQ 48x8/2", "nprobe 4") == "OPQ-48x8-2.nprobe-4.txt"
 
 
-def test_one_setting_is_chosen():
-    def point(name, value, milliseconds):
-        times = {"batch 1, threads 1": {"median_ms": milliseconds}}
-        return {"name": name, "effectiveness": {"RR@10": value}, "times": times}
+def _point(name, value, milliseconds, setting=""):
+    times = {"batch 1, threads 1": summary([milliseconds / 1000])}
+    return Point(name, name, name, setting, None, 10, 8.0, 1, 0.1, None, None, {"RR@10": value}, times)
 
-    points = [point("a", 0.5, 1), point("a", 0.596, 2), point("a", 0.6, 4), point("b", 0.55, 3)]
-    choose(points, 0.01)
-    assert [each["chosen"] for each in points] == [False, True, False, True]
-    choose(points, 0.0)
-    assert [each["chosen"] for each in points] == [False, False, True, True]
-    choose(points, 0.01, as_fast_as="b")
-    assert [each["chosen"] for each in points] == [False, True, False, True]
-    choose(points, 0.01, as_fast_as="a")  # b is slower at its fastest: its only setting stays
-    assert [each["chosen"] for each in points] == [True, False, False, True]
+
+def test_one_setting_is_chosen():
+    points = [_point("a", 0.5, 1), _point("a", 0.596, 2), _point("a", 0.6, 4), _point("b", 0.55, 3)]
+
+    def chosen(*arguments):
+        return [each.chosen for each in choose(points, *arguments)]
+
+    assert chosen(0.01) == [False, True, False, True]
+    assert chosen(0.0) == [False, False, True, True]
+    assert chosen(0.01, "b") == [False, True, False, True]
+    assert chosen(0.01, "a") == [True, False, False, True]  # b is slower at its fastest: its only setting stays
 
 
 @pytest.mark.slow
@@ -227,15 +256,18 @@ def test_lists_to_visit(tiny):
     index = JPQIndex.open(tiny / "index")
     vectors = index.codec.decode(index.codes[:40])
     relevant = [{row} for row in range(40)]
-    everything = measure(index, vectors, relevant, 300, target=1.0, seed=1)
+    everything = sweep(index, vectors, relevant, 300, target=1.0, seed=1)
     found = np.argsort(-index.codec.scores(vectors, index.codes), axis=1)[:, :100]
-    assert everything["R@100 of all"] == np.mean([row in found[row] for row in range(40)])
-    assert everything["R@100"] >= everything["R@100 of all"]
-    assert 1 < everything["nprobe"] <= everything["nlist"] == 7
-    assert 0 < everything["visited"] <= 1
-    half = measure(index, vectors, relevant, 300, target=0.5, seed=1)
-    assert half["nprobe"] < everything["nprobe"]
-    assert half["visited"] < everything["visited"]
-    part = measure(index, vectors, relevant, 100, target=0.9, seed=1)
-    assert part["documents"] == 100
-    assert 0 < part["queries"] < 40
+    assert everything.recall_of_all == np.mean([row in found[row] for row in range(40)])
+    assert everything.recall >= everything.recall_of_all
+    assert 1 < everything.nprobe <= everything.nlist == 7
+    assert 0 < everything.visited <= 1
+    half = sweep(index, vectors, relevant, 300, target=0.5, seed=1)
+    assert half.nprobe < everything.nprobe
+    assert half.visited < everything.visited
+    part = sweep(index, vectors, relevant, 100, target=0.9, seed=1)
+    assert part.documents == 100
+    assert 0 < part.queries < 40
+    assert list(part.record()) == [
+        "documents", "queries", "nlist", "nprobe", "visited", "R@100", "R@100 of all", "ms", "ms of all",
+    ]  # fmt: skip

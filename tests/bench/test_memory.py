@@ -29,7 +29,9 @@ def test_the_watched_process_is_measured_and_limited():
 
     code = "import sys, time; x = bytearray(int(sys.argv[1])); time.sleep(0.5)"
     found = watch([sys.executable, "-c", code, "60000000"], 500_000_000)
-    assert 60e6 <= found["peak_anonymous"] < 150e6
+    assert 60e6 <= found.peak_anonymous < 150e6
+    assert found.peak_resident >= found.peak_anonymous
+    assert found.seconds >= 0.5
     with pytest.raises(JPQError, match=r"limit of 500 MB ended with 1: MemoryError"):
         watch([sys.executable, "-c", code, "600000000"], 500_000_000)
 

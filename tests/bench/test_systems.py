@@ -1,13 +1,14 @@
 """Every system that is installed finds what inner product finds; the others are told, with what to install."""
 
 import contextlib
+from pathlib import Path
 
 import faiss
 import numpy as np
 import pytest
 
 from jpq_pyserini.bench import systems
-from jpq_pyserini.bench.systems import KINDS, SYSTEMS, Data
+from jpq_pyserini.bench.systems import KINDS, SYSTEMS, Data, SettingError, _base
 from jpq_pyserini.bench.systems._euclidean import Euclidean
 from jpq_pyserini.errors import JPQError
 
@@ -47,7 +48,7 @@ def _searcher(name, data):
         pytest.skip(f"{system.title}: installed, but {error}")
     searcher.threads(1)
     for value in system.setting[1] if system.setting else ():
-        with contextlib.suppress(JPQError):  # more lists than there are: the last value that fits stays
+        with contextlib.suppress(SettingError):  # more lists than there are: the last value that fits stays
             searcher.set(value)
     return searcher
 
@@ -99,27 +100,14 @@ def test_the_systems_of_the_paper_are_here():
     assert titles >= {"OPQ+ScaNN", "BM25", "flat"}
     kinds = [KINDS.index(each.kind) for each in SYSTEMS.values()]
     assert kinds == sorted(kinds)
+    files = {path.stem for path in Path(_base.__file__).parent.glob("[a-z]*.py")}
+    assert files == {each.__name__.rpartition(".")[2] for each in systems._FILES}
     assert SYSTEMS["imi"].label(Data(8_841_823, 768, 96)) == "IMI, 2x12 bits"
     assert SYSTEMS["imi"].label(Data(20_958, 384, 48)) == "IMI, 2x9 bits"
 
 
-def test_a_file_is_enough_for_a_new_system(tmp_path, monkeypatch):
-    (tmp_path / "mine.py").write_text(
-        "from jpq_pyserini.bench.systems import System\nSYSTEMS = (System('mine', 'Mine', 'compressed', None),)\n"
-    )
-    monkeypatch.setattr(systems, "__path__", [*systems.__path__, str(tmp_path)])
-    assert list(systems._found()) == [*[n for n in SYSTEMS if KINDS.index(SYSTEMS[n].kind) <= 2], *_compressed("mine")]
-
-
-def _compressed(*more):
-    names = [name for name, each in SYSTEMS.items() if each.kind == "compressed"]
-    after = [name for name, each in SYSTEMS.items() if each.kind == "layout"]
-    place = len([name for name in names if SYSTEMS[name].build.__module__.rpartition(".")[2] < "mine"])
-    return [*names[:place], *more, *names[place:], *after]
-
-
 def test_what_is_not_installed_says_how(monkeypatch):
-    monkeypatch.setattr(systems._base.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(_base.importlib.util, "find_spec", lambda name: None)
     assert SYSTEMS["flann"].why_not() == "not installed (pip install pyflann-py3)"
     assert "pybind11" in SYSTEMS["falconn"].why_not()
 

@@ -1,40 +1,40 @@
 """The race itself: start the systems, let them answer in turns, collect seconds, memory and effectiveness."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from jpq_pyserini.bench.latency.runs import ranked, run_file_name
+from jpq_pyserini.bench.latency.results import Point, Race, mode_name
+from jpq_pyserini.bench.latency.runs import Runs, ranked, run_file_name
 from jpq_pyserini.bench.latency.workers import Worker
-from jpq_pyserini.bench.systems import SYSTEMS, Data
-from jpq_pyserini.data.runs import write_run
+from jpq_pyserini.bench.systems import SYSTEMS, Data, SettingError
+from jpq_pyserini.cli import bounded, natural_int, positive_int
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.eval.measures import evaluate, mean
-from jpq_pyserini.timing import summary
-
-_MEASURES = ("RR@10", "R@100")
+from jpq_pyserini.timing import Timing, summary
 
 
-def _setting(default, text: str, shown: str | None = None):
-    return field(default=default, metadata={"help": f"{text} (default: {shown or default})"})
+def _setting(default, text: str, kind=positive_int):
+    return field(default=default, metadata={"help": text, "type": kind})
 
 
 @dataclass(frozen=True)
 class Settings:
     """Settings of a race; the command line is made from these fields."""
 
-    hits: int = _setting(100, "hits a query; runs have as many, and R@100 needs 100")
-    queries: int = _setting(256, "queries that are timed, in turn; real queries beyond them only count as judged")
-    rounds: int = _setting(7, "rounds in which every system answers some queries")
-    queries_a_round: int = _setting(8, "queries one by one in a round; batches are one a round")
-    batch: int = _setting(64, "size of a batch")
-    threads: int = _setting(os.cpu_count() or 1, "threads, besides one", "all")
-    memory_limit: float = _setting(8.0, "GB of memory a system may need; larger ones are left out")
-    sweep: bool = _setting(True, "try several values of nprobe, efSearch …, where there are qrels")
-    seed: int = _setting(42, "seed of everything random")
+    hits: int = _setting(100, "hits per query, in runs too; with --qrels at least 100, for R@100")
+    queries: int = _setting(256, "random data: number of queries")
+    rounds: int = _setting(7, "timing rounds; in each, every system answers some of the queries")
+    queries_a_round: int = _setting(8, "single queries that each system answers in a round; of batches it is one")
+    batch: int = _setting(64, "queries in a batch")
+    threads: int = _setting(
+        os.cpu_count() or 1,
+        "also time with N threads; single-thread timings are always taken (default: all CPUs)",
+    )
+    memory_limit: float = _setting(8.0, "leave out systems that would need more GB of memory", bounded(float, 0))
+    sweep: bool = field(default=True, metadata={"help": "with --qrels, try several values of nprobe, efSearch etc."})
+    seed: int = _setting(42, "random seed", natural_int)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Entry:
         system: key of ``SYSTEMS``.
         data: what it is built from.
         queries: (Q, D) float32, all of them, or their texts for systems that take texts.
-        docids: external ids by row; only for effectiveness and runs.
+        docids: external ids by row; only for runs.
         group: what points of one system share in plots; the title when None.
         encode_ms: milliseconds of encoding one query; None for random ones.
     """
@@ -66,122 +66,105 @@ def _ignore(line: str) -> None:
 
 
 def race(
+    collection: str,
+    data: Data,
     entries: Sequence[Entry],
     settings: Settings,
     note: Callable[[str], None] = _ignore,
     progress: Callable[[str], None] = _ignore,
-    *,
-    qrels: Mapping | None = None,
-    qids: Sequence[str] = (),
-    runs: Path | None = None,
-) -> dict:
+    runs: Runs | None = None,
+) -> Race:
     """Race the entries.
 
     Args:
+        collection, data: what it is called, and its size.
         entries: what takes part.
         settings: how.
         note: called with a line about each entry that is left out.
         progress: called with a line about each step.
-        qrels, qids: judgements, and the query ids in the order of the entries' queries.
-        runs: folder for a TREC run of each point, which ``point["run"]`` then names.
-
-    Returns:
-        ``{"points": [...], "left_out": {title: reason}}``. A point has name, title, group, setting, documents,
-        bytes_per_document, memory_bytes, build_seconds, encode_ms, effectiveness and times:
-        ``{"batch 1, threads 1": {median_ms, p95_ms, qps}, …}``.
+        runs: where a TREC run of each point goes, and what it is judged by; None writes and judges none.
     """
-    workers, left_out = {}, {}
-    for entry in entries:
-        reason = _why_not(entry, settings)
-        if reason is None:
-            progress(f"building {entry.title} ({entry.data.count:,} documents)")
+    workers: dict[str, Worker] = {}
+    left_out = {}
+    try:
+        for entry in entries:
             try:
+                _check_possible(entry, settings)
+                progress(f"building {entry.title} ({entry.data.count:,} documents)")
                 workers[entry.name] = Worker(entry.system, entry.data, entry.queries)
             except JPQError as error:
-                reason = str(error)
-        if reason is not None:
-            left_out[entry.title] = reason
-            note(f"left out: {entry.title}: {reason}")
-    try:
+                left_out[entry.title] = str(error)
+                note(f"left out: {entry.title}: {error}")
         points = []
         for entry in entries:
             if entry.name in workers:
-                points += _points(entry, workers[entry.name], settings, qrels, qids, runs, progress)
-        _take_times(points, workers, settings, progress)
+                points += _points(entry, workers[entry.name], settings, runs, progress)
+        times = _times(points, workers, settings, progress)
     finally:
         for worker in workers.values():
             worker.close()
-    for point in points:
-        point["times"] = {name: asdict(summary(seconds)) for name, seconds in point["times"].items()}
-    return {"points": points, "left_out": left_out}
+    points = [replace(point, times=each) for point, each in zip(points, times, strict=True)]
+    return Race(collection, data.count, data.dimension, points, left_out)
 
 
-def _why_not(entry: Entry, settings: Settings) -> str | None:
+def _check_possible(entry: Entry, settings: Settings) -> None:
     system = SYSTEMS[entry.system]
     if (missing := system.why_not()) is not None:
-        return missing
+        raise JPQError(missing)
     gigabytes = system.memory(entry.data) / 1e9
     if gigabytes > settings.memory_limit:
-        return f"would need about {gigabytes:.0f} GB of memory (--memory-limit {settings.memory_limit:g})"
-    return None
+        raise JPQError(f"would need about {gigabytes:.0f} GB of memory (--memory-limit {settings.memory_limit:g})")
 
 
-def _points(entry: Entry, worker: Worker, settings: Settings, qrels, qids, runs, progress) -> list[dict]:
-    """Return a point for each value of the system's setting; one for systems that have none, and without qrels."""
-    setting, values = SYSTEMS[entry.system].setting or (None, (None,))
-    if qrels is None or not settings.sweep:
+def _points(entry: Entry, worker: Worker, settings: Settings, runs: Runs | None, progress) -> list[Point]:
+    """Return a point for each value of the system's setting that fits; one without a setting, or without qrels."""
+    name, values = SYSTEMS[entry.system].setting or (None, (None,))
+    if runs is None or runs.qrels is None or not settings.sweep:
         values = (None,)
     points = []
     for value in values:
         if value is not None:
             try:
                 worker.ask("set", value)
-            except JPQError as error:
-                if "must be from 1 to" in str(error):  # more probes than lists
-                    continue
-                raise
+            except SettingError:
+                continue
         worker.ask("time", 1, 1, settings.hits, 2)  # warm up
-        point = {
-            "name": entry.name,
-            "title": entry.title,
-            "group": entry.group or entry.title,
-            "setting": "" if value is None else f"{setting} {value}",
-            "value": value,
-            "documents": entry.data.count,
-            "bytes_per_document": worker.facts["bytes"] / entry.data.count,
-            "build_seconds": worker.facts["build_seconds"],
-            "encode_ms": entry.encode_ms,
-            "effectiveness": {},
-            "times": {},
-        }
-        if qrels is not None or runs is not None:
-            hits = ranked(*worker.ask("hits", settings.hits, settings.threads), entry.docids)
+        setting, run, effectiveness = "" if value is None else f"{name} {value}", None, {}
         if runs is not None:
-            point["run"] = run_file_name(entry.name, point["setting"])
-            write_run(runs / point["run"], zip(qids, hits, strict=True), Path(point["run"]).stem)
-        if qrels is not None:
-            point["effectiveness"] = _effectiveness(hits, qrels, qids)
-            progress(f"{entry.title} {point['setting']}: {point['effectiveness']}")
-        point["memory_bytes"] = worker.ask("memory")
+            run = run_file_name(entry.name, setting)
+            hits = ranked(*worker.ask("hits", settings.hits, settings.threads), entry.docids)
+            effectiveness = runs.write(run, hits)
+            progress(f"{entry.title} {setting}: {effectiveness}")
+        point = Point(
+            name=entry.name,
+            title=entry.title,
+            group=entry.group or entry.title,
+            setting=setting,
+            value=value,
+            documents=entry.data.count,
+            bytes_per_document=worker.facts["bytes"] / entry.data.count,
+            memory_bytes=worker.ask("memory"),
+            build_seconds=worker.facts["build_seconds"],
+            encode_ms=entry.encode_ms,
+            run=run,
+            effectiveness=effectiveness,
+            times={},
+        )
         points.append(point)
     return points
 
 
-def _effectiveness(hits: Sequence[dict[str, float]], qrels, qids) -> dict[str, float]:
-    values = evaluate(dict(zip(qids, hits, strict=True)), {qid: qrels[qid] for qid in qids}, _MEASURES)
-    return {measure: round(mean(values[measure]), 4) for measure in _MEASURES}
-
-
-def _take_times(points: list[dict], workers: dict[str, Worker], settings: Settings, progress) -> None:
+def _times(points: Sequence[Point], workers, settings: Settings, progress) -> list[dict[str, Timing]]:
+    """Return mode to time for each point, all taken in turns."""
     modes = [(batch, threads) for threads in sorted({1, settings.threads}) for batch in sorted({1, settings.batch})]
+    seconds = [{mode_name(*mode): [] for mode in modes} for _ in points]
     for number in range(settings.rounds):
         progress(f"round {number + 1} of {settings.rounds}")
         for batch, threads in modes:
-            for point in points:
-                worker = workers[point["name"]]
-                if point["value"] is not None:
-                    worker.ask("set", point["value"])
+            for point, taken in zip(points, seconds, strict=True):
+                worker = workers[point.name]
+                if point.value is not None:
+                    worker.ask("set", point.value)
                 repeat = settings.queries_a_round if batch == 1 else 1
-                name = f"batch {batch}, threads {threads}"
-                seconds = worker.ask("time", batch, threads, settings.hits, repeat)
-                point["times"].setdefault(name, []).extend(seconds)
+                taken[mode_name(batch, threads)] += worker.ask("time", batch, threads, settings.hits, repeat)
+    return [{mode: summary(each) for mode, each in taken.items()} for taken in seconds]

@@ -1,4 +1,4 @@
-"""What ``eval.latency`` writes: JSON, a Markdown table, and the plots of the paper's figures 4 and 5."""
+"""What ``bench.latency`` writes: JSON, a Markdown table, and the plots of the paper's figures 4 and 5."""
 
 import contextlib
 import importlib.util
@@ -10,14 +10,16 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from jpq_pyserini.bench.latency.runs import shown_name
+from jpq_pyserini import tables
+from jpq_pyserini.bench.latency.results import Point, Race, grouped
 from jpq_pyserini.bench.systems import SYSTEMS
 from jpq_pyserini.eval.figures import style
 from jpq_pyserini.index import library_versions
-from jpq_pyserini.tables import as_markdown as markdown_table
+
+_TIME = "milliseconds a query, one thread, one by one"
 
 
-def as_json(runs: Sequence[dict], settings, command: str) -> str:
+def as_json(races: Sequence[Race], settings, command: str) -> str:
     """Return everything measured, with the command, the settings and the versions."""
     facts = {
         "command": command,
@@ -26,7 +28,7 @@ def as_json(runs: Sequence[dict], settings, command: str) -> str:
         "settings": asdict(settings),
         "versions": versions(),
     }
-    return json.dumps({**facts, "runs": list(runs)}, indent=2) + "\n"
+    return json.dumps({**facts, "runs": [asdict(race) for race in races]}, indent=2) + "\n"
 
 
 def versions() -> dict[str, str]:
@@ -38,54 +40,43 @@ def versions() -> dict[str, str]:
     return found
 
 
-def as_markdown(runs: Sequence[dict], command: str) -> str:
+def as_markdown(races: Sequence[Race], command: str) -> str:
     """Return tables: milliseconds a query, median and, behind the stroke, 95th percentile.
 
-    One a run, with the chosen setting of each system, and one of all settings where there are more.
+    One a race, with the chosen setting of each system, and one of all settings where there are more.
     """
     parts = [f"`{command}`\n"]
-    for run in runs:
-        parts.append(f"## {run['collection']}, dimension {run['dimension']}\n")
-        points = run["points"]
-        chosen = [point for point in points if point.get("chosen", True)]
-        parts.append(_table(chosen))
-        parts += [f"- left out: {title}: {reason}" for title, reason in run["left_out"].items()] + [""]
-        if len(chosen) < len(points):
-            parts += ["### All settings\n", _table(points)]
+    for race in races:
+        parts += [f"## {race.collection}, dimension {race.dimension}\n", _table(race, race.chosen)]
+        parts += [f"- left out: {title}: {reason}" for title, reason in race.left_out.items()] + [""]
+        if len(race.chosen) < len(race.points):
+            parts += ["### All settings\n", _table(race, race.points)]
     return "\n".join(parts)
 
 
-def _table(points: Sequence[dict]) -> str:
-    modes = list(points[0]["times"]) if points else []
-    measures = list(points[0]["effectiveness"]) if points else []
-    rows = [["system", "bytes a document", "memory, MB", *measures, *(f"ms, {mode}" for mode in modes), "queries/s"]]
+def _table(race: Race, points: Sequence[Point]) -> str:
+    modes = list(points[0].times) if points else []
+    head = ["system", "bytes a document", "memory, MB", *race.measures, *(f"ms, {mode}" for mode in modes), "queries/s"]
+    rows = [head]
     for point in points:
-        times = point["times"]
-        rows.append(
-            [
-                shown_name(point),
-                f"{point['bytes_per_document']:.0f}",
-                f"{point['memory_bytes'] / 1e6:.0f}",
-                *(f"{point['effectiveness'][measure]:.4f}" for measure in measures),
-                *(f"{times[mode]['median_ms']:.3g} / {times[mode]['p95_ms']:.3g}" for mode in modes),
-                f"{max(each['qps'] for each in times.values()):.0f}",
-            ]
-        )
-    return markdown_table(rows) + "\n"
+        cells = [point.shown, f"{point.bytes_per_document:.0f}", f"{point.memory_bytes / 1e6:.0f}"]
+        cells += [f"{point.effectiveness[measure]:.4f}" for measure in race.measures]
+        cells += [f"{point.times[mode].median_ms:.3g} / {point.times[mode].p95_ms:.3g}" for mode in modes]
+        rows.append([*cells, f"{max(time.qps for time in point.times.values()):.0f}"])
+    return tables.as_markdown(rows) + "\n"
 
 
-def draw(runs: Sequence[dict], folder: Path) -> list[str]:
+def draw(races: Sequence[Race], folder: Path) -> list[str]:
     """Draw what there is data for; returns the names of the PNG files. Nothing without matplotlib."""
     if importlib.util.find_spec("matplotlib") is None:
         return []
     with style.in_print():
-        judged = [run for run in runs if run["points"] and run["points"][0]["effectiveness"]]
-        if judged:
-            measures = judged[0]["points"][0]["effectiveness"]
-            return [_scatter(judged[0], folder, measure) for measure in measures] + [_memory(judged[0], folder)]
-        if len(runs) > 1:
-            return [_growth(runs, folder)]
-        return [_bars(runs[0], folder)] if runs and runs[0]["points"] else []
+        for race in races:
+            if race.measures:
+                return [*(_scatter(race, folder, measure) for measure in race.measures), _sizes(race, folder)]
+        if len(races) > 1:
+            return [_growth(races, folder)]
+        return [_bars(race, folder) for race in races if race.points]
 
 
 def _axes(title: str, x: str, y: str):
@@ -112,56 +103,36 @@ def _save(figure, folder: Path, name: str) -> str:
     return f"{name}.png"
 
 
-def _by_system(run: dict) -> dict[str, list[dict]]:
-    systems = {}
-    for point in run["points"]:
-        systems.setdefault(point["title"], []).append(point)
-    return systems
-
-
-def _first_mode(point: dict) -> dict:
-    return next(iter(point["times"].values()))
-
-
-def _scatter(run: dict, folder: Path, measure: str) -> str:
-    figure, axes = _axes(run["collection"], "milliseconds a query, one thread, one by one", measure)
-    lines = {
-        title: [(_first_mode(point)["median_ms"], point["effectiveness"][measure]) for point in points]
-        for title, points in _by_system(run).items()
-    }
-    _plot(axes, lines)
+def _scatter(race: Race, folder: Path, measure: str) -> str:
+    figure, axes = _axes(race.collection, _TIME, measure)
+    systems = grouped(race.points, "title")
+    _plot(axes, {title: [(p.milliseconds, p.effectiveness[measure]) for p in each] for title, each in systems.items()})
     return _save(figure, folder, f"time-{measure.replace('@', '')}")
 
 
-def _memory(run: dict, folder: Path) -> str:
-    measure = next(iter(run["points"][0]["effectiveness"]))
-    figure, axes = _axes(run["collection"], "bytes a document", measure)
-    best = {
-        title: max(points, key=lambda point: point["effectiveness"][measure])
-        for title, points in _by_system(run).items()
-    }
-    _plot(axes, {title: [(p["bytes_per_document"], p["effectiveness"][measure])] for title, p in best.items()})
+def _sizes(race: Race, folder: Path) -> str:
+    measure = race.measures[0]
+    figure, axes = _axes(race.collection, "bytes a document", measure)
+    best = {title: max(each, key=lambda p: p.quality) for title, each in grouped(race.points, "title").items()}
+    _plot(axes, {title: [(point.bytes_per_document, point.quality)] for title, point in best.items()})
     return _save(figure, folder, f"bytes-{measure.replace('@', '')}")
 
 
-def _growth(runs: Sequence[dict], folder: Path) -> str:
-    figure, axes = _axes("growth", "documents", "milliseconds a query, one thread, one by one")
-    lines = {}
-    for run in runs:
-        for point in run["points"]:
-            lines.setdefault(point["title"], []).append((run["documents"], _first_mode(point)["median_ms"]))
+def _growth(races: Sequence[Race], folder: Path) -> str:
+    figure, axes = _axes("growth", "documents", _TIME)
+    systems = grouped((point for race in races for point in race.points), "title")
+    lines = {title: [(point.documents, point.milliseconds) for point in each] for title, each in systems.items()}
     _plot(axes, lines)
     style.log_axis(axes, "y", [y for line in lines.values() for _, y in line])
     return _save(figure, folder, "growth")
 
 
-def _bars(run: dict, folder: Path) -> str:
-    figure, axes = _axes(run["collection"], "milliseconds a query, one thread, one by one", "")
-    points = run["points"][::-1]
-    names = [shown_name(point) for point in points]
-    milliseconds = [_first_mode(point)["median_ms"] for point in points]
-    axes.bar_label(axes.barh(names, milliseconds, color=style.COLOURS[0]), fmt="%.3g", padding=3)
-    style.log_axis(axes, "x", milliseconds)
+def _bars(race: Race, folder: Path) -> str:
+    figure, axes = _axes(race.collection, _TIME, "")
+    milliseconds = {point.shown: point.milliseconds for point in reversed(race.points)}
+    bars = axes.barh(list(milliseconds), list(milliseconds.values()), color=style.COLOURS[0])
+    axes.bar_label(bars, fmt="%.3g", padding=3)
+    style.log_axis(axes, "x", list(milliseconds.values()))
     return _save(figure, folder, "time")
 
 

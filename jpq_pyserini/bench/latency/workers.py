@@ -1,17 +1,15 @@
 """Systems in processes of their own: memory is measured apart, and timings can be taken in turns."""
 
-import contextlib
-import ctypes
 import gc
 import multiprocessing
-import os
-import traceback
 from collections.abc import Sequence
 
+import faiss  # noqa: F401  before memory is first measured
 import numpy as np
 
+from jpq_pyserini.bench import procfs
 from jpq_pyserini.bench.systems import SYSTEMS, Data
-from jpq_pyserini.errors import JPQError
+from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.timing import measure, timed
 
 
@@ -40,7 +38,11 @@ class Worker:
         self.facts = self._answer()
 
     def ask(self, what: str, *arguments):
-        """Call a method of the child's :class:`_Server` and wait for what it returns."""
+        """Call a method of the child's :class:`_Server` and wait for what it returns.
+
+        Raises:
+            JPQError: what the child raised, or its end; :class:`SettingError` stays one.
+        """
         self._pipe.send((what, arguments))
         return self._answer()
 
@@ -60,29 +62,28 @@ class Worker:
             raise JPQError(
                 f"{self._system}: its process ended with status {self._process.exitcode}: too little memory, perhaps"
             ) from None
-        if isinstance(answer, _Failure):
-            raise JPQError(f"{self._system}: {answer.reason}")
+        if isinstance(answer, JPQError):
+            raise type(answer)(f"{self._system}: {answer}")
         return answer
-
-
-class _Failure:
-    def __init__(self, reason: str):
-        self.reason = reason
 
 
 class _Server:
     def __init__(self, system: str, data: Data, queries: np.ndarray | Sequence[str]):
+        self._before = procfs.resident()
         self._queries = queries if isinstance(queries, np.ndarray) else np.array(queries, dtype=object)
         self._next = 0
         self._system, seconds = timed(SYSTEMS[system].build, data)
         self._system.threads(1)
-        self.facts = {
-            "bytes": self._system.bytes,
-            "build_seconds": round(seconds + self._system.earlier_seconds, 1),
-        }
+        seconds += self._system.earlier_seconds
+        self.facts = {"bytes": self._system.bytes, "build_seconds": round(seconds, 1)}
+        gc.collect()
+        procfs.start_peak()  # what building took and gave back does not count
 
     def set(self, setting) -> None:
         self._system.set(setting)
+
+    def memory(self) -> int:
+        return procfs.peak() - self._before
 
     def time(self, batch: int, threads: int, k: int, repeat: int) -> list[float]:
         """Search ``repeat`` batches of the next queries; returns seconds a query, one number a batch."""
@@ -102,17 +103,10 @@ class _Server:
 
 def _serve(pipe, system: str, data: Data, queries: np.ndarray) -> None:
     try:
-        import faiss  # noqa: F401
-
-        before = _resident()
         server = _Server(system, data, queries)
-        gc.collect()
-        _trim()
-        _reset_peak()
         pipe.send(server.facts)
     except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        pipe.send(_Failure(reason[-1] if isinstance(error, JPQError) else f"{type(error).__name__}: {reason[0]}"))
+        pipe.send(_told(error))
         return
     while True:
         try:
@@ -120,34 +114,13 @@ def _serve(pipe, system: str, data: Data, queries: np.ndarray) -> None:
         except (EOFError, OSError):
             return
         try:
-            pipe.send(_peak() - before if what == "memory" else getattr(server, what)(*arguments))
-        except Exception:
-            pipe.send(_Failure(traceback.format_exc().strip().splitlines()[-1]))
+            pipe.send(getattr(server, what)(*arguments))
+        except Exception as error:
+            pipe.send(_told(error))
 
 
-def _status(field: str) -> int:
-    with open("/proc/self/status", encoding="ascii") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field))
-
-
-def _resident() -> int:
-    return _status("VmRSS") if os.path.exists("/proc/self/status") else 0
-
-
-def _peak() -> int:
-    """Return the largest resident size since the index was built; Linux only, elsewhere since the start."""
-    if os.path.exists("/proc/self/status"):
-        return _status("VmHWM")
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def _reset_peak() -> None:
-    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:
-        file.write("5")
-
-
-def _trim() -> None:
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # give freed memory back, so that building does not count
+def _told(error: Exception) -> JPQError:
+    """Return the error as one with a single line."""
+    if isinstance(error, JPQError):
+        return error
+    return JPQError(f"{type(error).__name__}: {reason_of(error)}")

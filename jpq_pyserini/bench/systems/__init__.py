@@ -1,23 +1,14 @@
-"""The searchers that ``eval.latency`` compares: one small file a library, found by looking into this folder.
+"""The search systems that ``bench.latency`` compares: one small file a library.
 
-A file here that defines ``SYSTEMS``, a tuple of :class:`System`, is all that a new system takes; names that start with
-an underscore are left alone. Libraries are imported where a system is built, so that this import needs none of them.
+A new system takes a file that defines ``SYSTEMS``, a tuple of :class:`System`, and its place in the list here.
+Libraries other than Faiss are imported where a system is built, so that a missing one stops nothing.
 """
 
-import importlib
-import pkgutil
+from jpq_pyserini.bench.systems import annoy, bm25, falconn, flann, flat, hnsw, imi, jpq, lsh, pq, scann
+from jpq_pyserini.bench.systems._base import KINDS, Data, Searcher, SettingError, System
 
-from jpq_pyserini.bench.systems._base import KINDS, Data, Searcher, System
+__all__ = ["KINDS", "SYSTEMS", "Data", "Searcher", "SettingError", "System"]
 
-__all__ = ["KINDS", "SYSTEMS", "Data", "Searcher", "System"]
-
-
-def _found() -> dict[str, System]:
-    """Return all systems by name, in the order of :data:`KINDS`, the files of a kind by name."""
-    modules = [name for _, name, _ in pkgutil.iter_modules(__path__) if not name.startswith("_")]
-    systems = [each for name in sorted(modules) for each in importlib.import_module(f"{__name__}.{name}").SYSTEMS]
-    return {each.name: each for each in sorted(systems, key=lambda system: KINDS.index(system.kind))}
-
-
-#: Name to system.
-SYSTEMS = _found()
+_FILES = (bm25, flat, annoy, falconn, flann, hnsw, imi, lsh, pq, scann, jpq)  # in the order of KINDS
+#: Name to system, in the order of tables.
+SYSTEMS = {system.name: system for file in _FILES for system in file.SYSTEMS}

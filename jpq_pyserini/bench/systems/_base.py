@@ -47,6 +47,10 @@ class Data:
         return vectors[np.sort(np.random.default_rng(self.seed).choice(len(vectors), count, replace=False))]
 
 
+class SettingError(JPQError):
+    """A value of a system's setting that this collection has no use for; results go without it."""
+
+
 class Searcher:
     """A system that has been built.
 
@@ -70,7 +74,7 @@ class Searcher:
         """Give the system's setting (nprobe, efSearch, …) a value; only for systems that declare one.
 
         Raises:
-            JPQError: the value makes no sense for this collection; it is left out then.
+            SettingError: the value makes no sense for this collection.
         """
         raise JPQError(f"setting {value}: this system has none")
 

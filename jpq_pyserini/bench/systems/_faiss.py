@@ -7,7 +7,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from jpq_pyserini.bench.systems._base import Data, Searcher
+from jpq_pyserini.bench.systems._base import Data, Searcher, SettingError
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.timing import timed
 
@@ -42,9 +42,14 @@ def built(key: str, data: Data, metric: int = faiss.METRIC_INNER_PRODUCT) -> fai
     """Build what Faiss's index factory calls ``key`` from the embeddings."""
     index = faiss.index_factory(data.dimension, key, metric)
     if not index.is_trained:
-        train(index, data.sample(_TRAINING_ROWS))
+        train(index, training_sample(data))
     add(index, data)
     return index
+
+
+def training_sample(data: Data) -> np.ndarray:
+    """Return the embeddings that Faiss trains on, (n, D) float32."""
+    return data.sample(_TRAINING_ROWS)
 
 
 def train(index: faiss.Index, vectors: np.ndarray) -> None:
@@ -67,11 +72,11 @@ def set_nprobe(index: faiss.Index, nprobe: int) -> None:
     """Let queries visit ``nprobe`` lists; the HNSW over the lists, if there is one, looks for twice as many.
 
     Raises:
-        JPQError: there are not so many.
+        SettingError: there are not so many.
     """
     inverted = faiss.extract_index_ivf(index)
     if not 1 <= nprobe <= inverted.nlist:
-        raise JPQError(f"nprobe {nprobe}: must be from 1 to {inverted.nlist}, the number of lists")
+        raise SettingError(f"nprobe {nprobe}: must be from 1 to {inverted.nlist}, the number of lists")
     inverted.nprobe = nprobe
     quantizer = faiss.downcast_index(inverted.quantizer)
     if isinstance(quantizer, faiss.IndexHNSW):
@@ -95,7 +100,7 @@ def opq(data: Data) -> tuple[faiss.OPQMatrix, float]:
     quantizer = faiss.ProductQuantizer(data.dimension, data.bytes, 8)
     quantizer.cp.min_points_per_centroid = 1  # or it prints a warning a sub-vector and iteration
     rotation.pq = quantizer
-    _, seconds = timed(lambda: rotation.train(data.sample(_TRAINING_ROWS)))
+    _, seconds = timed(lambda: rotation.train(training_sample(data)))
     rotation.pq = None
     np.savez(path, rotation=faiss.vector_to_array(rotation.A), seconds=seconds)
     return rotation, 0.0

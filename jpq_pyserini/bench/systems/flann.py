@@ -21,7 +21,8 @@ class _Flann(Searcher):
     def __init__(self, data: Data):
         import pyflann
 
-        self._space, self._pool = Euclidean(data.embeddings()), None
+        self._space = Euclidean(data.embeddings())
+        self.threads(1)
         self._index = pyflann.FLANN()
         chosen = (
             {"algorithm": "autotuned", "target_precision": _PRECISION}
@@ -36,8 +37,8 @@ class _Flann(Searcher):
 
     def search(self, queries, k):
         wide = self._space.queries(queries)
-        parts = np.array_split(wide, 1 if self._pool is None else min(self._pool._max_workers, len(wide)))
-        run = map if self._pool is None else self._pool.map
+        parts = np.array_split(wide, min(self._threads, len(wide)))
+        run = map if len(parts) == 1 else self._pool.map
         wanted = min(k, len(self._space.vectors))
 
         def found(part):
@@ -51,7 +52,7 @@ class _Flann(Searcher):
         self._checks = value
 
     def threads(self, count):
-        self._pool = ThreadPoolExecutor(count) if count > 1 else None
+        self._threads, self._pool = count, ThreadPoolExecutor(count)
 
 
 SYSTEMS = (

@@ -2,15 +2,14 @@
 
 import os
 
+import faiss
+
 from jpq_pyserini.bench.systems._base import Data, System
+from jpq_pyserini.bench.systems._faiss import FaissSearcher, built
 from jpq_pyserini.names import INDEX
 
 
 def _flat(data: Data):
-    import faiss
-
-    from jpq_pyserini.bench.systems._faiss import FaissSearcher, built
-
     index = built("Flat", data) if data.index is None else faiss.read_index(os.path.join(data.index, INDEX))
     return FaissSearcher(index, 4 * data.count * data.dimension)
 

@@ -2,17 +2,16 @@
 
 from functools import partial
 
+import faiss
+
 from jpq_pyserini.bench.systems._base import Data, System
+from jpq_pyserini.bench.systems._faiss import FaissSearcher, add
 
 _CONSTRUCTION = 100
 _EF = (16, 32, 64, 128, 256, 512)
 
 
 def _hnsw(links: int, data: Data):
-    import faiss
-
-    from jpq_pyserini.bench.systems._faiss import FaissSearcher, add
-
     index = faiss.IndexHNSWFlat(data.dimension, links, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = _CONSTRUCTION
     add(index, data)

@@ -7,9 +7,12 @@ bits and some millions. Faiss has it for Euclidean distance only, which inner pr
 
 from math import ceil, log2
 
+import faiss
 import numpy as np
 
 from jpq_pyserini.bench.systems._base import Data, System
+from jpq_pyserini.bench.systems._euclidean import Euclidean
+from jpq_pyserini.bench.systems._faiss import FaissSearcher, set_nprobe, train
 
 
 def _bits(data: Data) -> int:
@@ -17,11 +20,6 @@ def _bits(data: Data) -> int:
 
 
 def _imi(data: Data):
-    import faiss
-
-    from jpq_pyserini.bench.systems._euclidean import Euclidean
-    from jpq_pyserini.bench.systems._faiss import FaissSearcher, set_nprobe, train
-
     class Imi(FaissSearcher):
         def search(self, queries, k):
             wide = space.queries(queries)

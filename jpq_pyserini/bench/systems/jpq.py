@@ -2,10 +2,18 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 
+import faiss
 import numpy as np
 
-from jpq_pyserini.bench.systems._base import Data, System
+from jpq_pyserini.bench.systems._base import Data, SettingError, System
+from jpq_pyserini.bench.systems._faiss import FaissSearcher
+from jpq_pyserini.codec.quantizer import ProductQuantizer
+from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index import layouts
+from jpq_pyserini.index.exact import ExactIndex
+from jpq_pyserini.names import INDEX
 
 _DISTINCT_CODES = 1_000_000  # synthetic codes beyond these are repeated
 _PROBES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -13,29 +21,26 @@ _PROBES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 def _layout(layout: str, nbits: int, exact: bool = True) -> Callable:
     def build(data: Data):
-        import faiss
-
-        from jpq_pyserini.bench.systems._faiss import FaissSearcher
-        from jpq_pyserini.index import layouts
-        from jpq_pyserini.index.exact import ExactIndex
-        from jpq_pyserini.names import INDEX
-
         if data.index is None:
             index = _random_index(data, layout, nbits)
             size = len(faiss.serialize_index(index)) if data.count <= _DISTINCT_CODES else data.count * data.bytes
         else:
             path = os.path.join(data.index, INDEX)
             index, size = layouts.read(path), os.path.getsize(path)
-        return FaissSearcher(ExactIndex(index) if exact else index, size, lambda n: layouts.set_nprobe(index, n))
+        return FaissSearcher(ExactIndex(index) if exact else index, size, partial(_set_nprobe, index))
 
     return build
 
 
+def _set_nprobe(index, nprobe: int) -> None:
+    try:
+        layouts.set_nprobe(index, nprobe)
+    except JPQError as error:
+        raise SettingError(str(error)) from None
+
+
 def _random_index(data: Data, layout: str, nbits: int):
     """Random centroids, a random rotation, random codes: the work of a search is the same as with learnt ones."""
-    from jpq_pyserini.codec.quantizer import ProductQuantizer
-    from jpq_pyserini.index import layouts
-
     rng = np.random.default_rng(data.seed)
     m = data.bytes * 8 // nbits
     centroids = rng.standard_normal((m, 1 << nbits, data.dimension // m), dtype=np.float32)

@@ -5,24 +5,24 @@ Queries are bits as well, and documents are ranked by Hamming distance: scores a
 
 from functools import partial
 
+import faiss
+
 from jpq_pyserini.bench.systems._base import Data, System
+from jpq_pyserini.bench.systems._faiss import FaissSearcher, built
 from jpq_pyserini.errors import JPQError
 
 
+class _Hamming(FaissSearcher):
+    def search(self, queries, k):
+        distances, rows = super().search(queries, k)
+        return -distances, rows
+
+
 def _lsh(learnt: bool, data: Data):
-    import faiss
-
-    from jpq_pyserini.bench.systems._faiss import FaissSearcher, built
-
-    class Hamming(FaissSearcher):
-        def search(self, queries, k):
-            distances, rows = self._index.search(queries, k)
-            return -distances, rows
-
     bits = 8 * data.bytes
     if learnt and bits > data.dimension:
         raise JPQError(f"{data.bytes} bytes are {bits} bits, more than dimension {data.dimension}: lower --bytes")
-    return Hamming(built(f"ITQ{bits},LSHt" if learnt else f"LSH{bits}r", data, faiss.METRIC_L2))
+    return _Hamming(built(f"ITQ{bits},LSHt" if learnt else f"LSH{bits}r", data, faiss.METRIC_L2))
 
 
 SYSTEMS = tuple(

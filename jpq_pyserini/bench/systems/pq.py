@@ -3,23 +3,30 @@
 PQ; OPQ, which rotates first; and HNSW+OPQ, whose codes lie in 4·√N inverted lists that an HNSW finds for a query.
 """
 
+import faiss
+
 from jpq_pyserini.bench.systems._base import Data, System
+from jpq_pyserini.bench.systems._faiss import (
+    FaissSearcher,
+    add,
+    behind,
+    built,
+    check_divides,
+    opq,
+    set_nprobe,
+    train,
+    training_sample,
+)
 
 
 def _pq(data: Data):
-    from jpq_pyserini.bench.systems._faiss import FaissSearcher, built, check_divides
-
     return FaissSearcher(built(f"PQ{check_divides(data)}x8", data))
 
 
 def _behind_opq(key: str, data: Data, set_=None):
-    import faiss
-
-    from jpq_pyserini.bench.systems._faiss import FaissSearcher, add, behind, opq, train
-
     rotation, seconds = opq(data)
     inner = faiss.index_factory(data.dimension, key, faiss.METRIC_INNER_PRODUCT)
-    train(inner, rotation.apply(data.sample(1 << 17)))
+    train(inner, rotation.apply(training_sample(data)))
     index = behind(rotation, inner)
     add(index, data)
     searcher = FaissSearcher(index, set_=set_ and (lambda value: set_(index, value)))
@@ -32,8 +39,6 @@ def _opq(data: Data):
 
 
 def _hnsw_opq(data: Data):
-    from jpq_pyserini.bench.systems._faiss import set_nprobe
-
     return _behind_opq(f"IVF{_lists(data)}_HNSW32,PQ{data.bytes}x8", data, set_nprobe)
 
 

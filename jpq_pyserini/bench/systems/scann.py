@@ -7,6 +7,7 @@ lie in memory; the files it writes have a byte for each.
 import numpy as np
 
 from jpq_pyserini.bench.systems._base import Data, Searcher, System
+from jpq_pyserini.bench.systems._faiss import opq
 from jpq_pyserini.errors import JPQError
 
 
@@ -49,8 +50,6 @@ class _Scann(Searcher):
 
 
 def _opq_scann(data: Data) -> _Scann:
-    from jpq_pyserini.bench.systems._faiss import opq
-
     rotation, seconds = opq(data)
     searcher = _Scann(data, rotation)
     searcher.earlier_seconds = seconds
