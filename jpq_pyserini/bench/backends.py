@@ -2,7 +2,6 @@
 
 import argparse
 import itertools
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,29 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from jpq_pyserini import tables
-from jpq_pyserini.cli import (
-    add_index,
-    add_output,
-    add_qrels,
-    add_topics,
-    command_line,
-    new_parser,
-    note,
-    positive_int,
-    run_main,
-    say,
-)
+from jpq_pyserini import cli, tables
+from jpq_pyserini.bench.records import write_record
 from jpq_pyserini.data.docids import Docids
 from jpq_pyserini.data.topics import read_qrels, read_topics
 from jpq_pyserini.encoders import backends
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.measures import evaluate, mean
-from jpq_pyserini.index import layouts, library_versions, query_encoder_path
+from jpq_pyserini.index import layouts, query_encoder_path
 from jpq_pyserini.index.exact import ExactIndex
 from jpq_pyserini.names import DOCID, INDEX
-from jpq_pyserini.storage import new_file
 from jpq_pyserini.timing import Timing, measure_in_turns, summary
 
 _MODULE = "jpq_pyserini.bench.backends"
@@ -73,17 +60,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     docids = Docids(Path(args.index) / DOCID)
     index = ExactIndex(layouts.read(Path(args.index) / INDEX), docids)
     results = measure_backends(_encoders(query_encoder_path(args.index)), index, docids, topics, qrels, args.rounds)
-    record = {
-        "command": command_line(_MODULE, argv),
-        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
-        "queries": len(topics),
-        "versions": library_versions() | _runtimes(),
-        "backends": {backend: cost.record() for backend, cost in results.items()},
-    }
     if args.output:
-        with new_file(args.output) as file:
-            file.write(json.dumps(record, indent=2) + "\n")
-    say(as_markdown(results))
+        figures = {
+            "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+            "queries": len(topics),
+            "backends": {backend: cost.record() for backend, cost in results.items()},
+        }
+        write_record(args.output, _MODULE, argv, versions=_runtimes(), **figures)
+    cli.say(as_markdown(results))
 
 
 def measure_backends(
@@ -140,7 +124,7 @@ def _encoders(folder: Path) -> dict:
         try:
             backends.apply(model, folder, backend)
         except JPQError as error:
-            note(f"left out: {error}")
+            cli.note(f"left out: {error}")
             continue
         models[backend] = model
     return models
@@ -159,19 +143,19 @@ def _batches(queries: list[str], size: int, count: int) -> list[list[str]]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = new_parser(
+    parser = cli.new_parser(
         _MODULE,
         "Compare the backends of an index's query encoder (torch, ONNX, OpenVINO): encoding time and effectiveness. "
         "Make backends with `python -m jpq_pyserini.index convert --encoder-backend ...`.",
     )
-    add_index(parser)
-    add_topics(parser)
-    add_qrels(parser)
+    cli.add_index(parser)
+    cli.add_topics(parser)
+    cli.add_qrels(parser)
     words = "timing rounds, each of 16 single queries and a batch of 64 per backend"
-    parser.add_argument("--rounds", type=positive_int, default=10, metavar="N", help=words)
-    add_output(parser, "JSON file for all figures", required=False)
+    parser.add_argument("--rounds", type=cli.positive_int, default=10, metavar="N", help=words)
+    cli.add_output(parser, "JSON file for all figures", required=False)
     return parser
 
 
 if __name__ == "__main__":
-    run_main(main)
+    cli.run_main(main)

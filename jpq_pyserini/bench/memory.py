@@ -7,7 +7,6 @@ needs them, are not counted. Linux only.
 """
 
 import argparse
-import json
 import os
 import resource
 import shutil
@@ -22,23 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from jpq_pyserini import tables
+from jpq_pyserini import cli, tables
 from jpq_pyserini.bench import procfs
-from jpq_pyserini.cli import (
-    add_output,
-    add_seed,
-    bounded,
-    command_line,
-    natural_int,
-    new_parser,
-    positive_int,
-    progress,
-    run_main,
-    say,
-)
+from jpq_pyserini.bench.records import write_record
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.index import library_versions
-from jpq_pyserini.storage import new_file
 
 _MODULE = "jpq_pyserini.bench.memory"
 _RANK, _CHUNK = 64, 1 << 15
@@ -170,19 +156,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.encoder = args.encoder or str(write_encoder(Path(work, "encoder"), args.dimension))
         rows = []
         for documents in args.documents:
-            progress(f"training on {documents:,} documents")
+            cli.progress(f"training on {documents:,} documents")
             rows.append(measure_training(documents, args, Path(work)))
-    say(as_table(rows, args.limit))
+    cli.say(as_table(rows, args.limit))
     figures = {"limit": round(args.limit * _MB), "sizes": rows}
     if (more := rows[-1]["documents"] - rows[0]["documents"]) != 0:
         grown = rows[-1]["peak_anonymous"] - rows[0]["peak_anonymous"]
         figures["bytes_per_document"] = round(grown / more, 1)
-        say(f"{figures['bytes_per_document']} bytes more for each document, of which codes are {args.m}")
+        cli.say(f"{figures['bytes_per_document']} bytes more for each document, of which codes are {args.m}")
     if args.output:
-        command = command_line(_MODULE, _without_places(sys.argv[1:] if argv is None else argv))
-        with new_file(args.output) as file:
-            json.dump({"command": command, "versions": library_versions(), **figures}, file, indent=1)
-            file.write("\n")
+        write_record(args.output, _MODULE, _without_places(sys.argv[1:] if argv is None else argv), **figures)
 
 
 def as_table(rows: Sequence[dict[str, float]], limit: float) -> str:
@@ -195,25 +178,31 @@ def as_table(rows: Sequence[dict[str, float]], limit: float) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = new_parser(
+    parser = cli.new_parser(
         _MODULE,
         "Measure the memory that training takes, on synthetic collections of several sizes: the peak of private memory "
         "of `python -m jpq_pyserini.train`, run under a limit (RLIMIT_DATA). Linux only.",
     )
     add = parser.add_argument
     sizes = "sizes of the collections"
-    add("--documents", type=positive_int, nargs="+", default=[500_000, 2_000_000], metavar="N", help=sizes)
-    add("--dimension", type=positive_int, default=768, metavar="D", help="dimension of the embeddings")
-    add("--m", type=positive_int, default=48, metavar="M", help="bytes per document")
-    add("--limit", type=bounded(float, 1, 1e9), default=1500, metavar="MB", help="private memory that a run may take")
-    add("--steps", type=positive_int, default=5, metavar="N", help="training steps")
+    add("--documents", type=cli.positive_int, nargs="+", default=[500_000, 2_000_000], metavar="N", help=sizes)
+    add("--dimension", type=cli.positive_int, default=768, metavar="D", help="dimension of the embeddings")
+    add("--m", type=cli.positive_int, default=48, metavar="M", help="bytes per document")
+    add(
+        "--limit",
+        type=cli.bounded(float, 1, 1e9),
+        default=1500,
+        metavar="MB",
+        help="private memory that a run may take",
+    )
+    add("--steps", type=cli.positive_int, default=5, metavar="N", help="training steps")
     words = "embeddings OPQ is trained on; independent of collection size"
-    add("--opq-sample", type=positive_int, default=16384, metavar="N", help=words)
-    add("--opq-iterations", type=natural_int, default=5, metavar="N", help="iterations of OPQ")
+    add("--opq-sample", type=cli.positive_int, default=16384, metavar="N", help=words)
+    add("--opq-iterations", type=cli.natural_int, default=5, metavar="N", help="iterations of OPQ")
     add("--encoder", metavar="NAME", help="query encoder of that dimension (default: a tiny random one, made here)")
     add("--work", metavar="DIR", help="folder for the synthetic collections, removed after (default: the system's)")
-    add_seed(parser)
-    add_output(parser, "JSON file for all figures", required=False)
+    cli.add_seed(parser)
+    cli.add_output(parser, "JSON file for all figures", required=False)
     return parser
 
 
@@ -225,4 +214,4 @@ def _without_places(arguments: Sequence[str]) -> list[str]:
 
 if __name__ == "__main__":
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    run_main(main)
+    cli.run_main(main)

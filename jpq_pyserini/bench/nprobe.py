@@ -1,33 +1,18 @@
 """How many inverted lists a query must visit, and how that grows: ``python -m jpq_pyserini.bench.nprobe --help``."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from jpq_pyserini import JPQIndex, tables
-from jpq_pyserini.cli import (
-    add_index,
-    add_output,
-    add_qrels,
-    add_seed,
-    add_topics,
-    command_line,
-    fraction,
-    new_parser,
-    positive_int,
-    progress,
-    run_main,
-    say,
-)
+from jpq_pyserini import JPQIndex, cli, tables
+from jpq_pyserini.bench.records import write_record
 from jpq_pyserini.data.topics import read_qrels, read_topics
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.index import layouts, library_versions
+from jpq_pyserini.index import layouts
 from jpq_pyserini.index.exact import ExactIndex
-from jpq_pyserini.storage import new_file
 from jpq_pyserini.timing import measure_in_turns, summary
 
 _MODULE = "jpq_pyserini.bench.nprobe"
@@ -79,12 +64,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     results = []
     for size in args.sizes or [len(index)]:
         results.append(sweep(index, vectors, relevant, size, args.target, args.seed))
-        progress(str(results[-1]))
+        cli.progress(str(results[-1]))
     if args.output:
-        record = {"command": command_line(_MODULE, argv), "target": args.target, "versions": library_versions()}
-        with new_file(args.output) as file:
-            file.write(json.dumps(record | {"sizes": [each.record() for each in results]}, indent=2) + "\n")
-    say(as_markdown(results))
+        write_record(args.output, _MODULE, argv, target=args.target, sizes=[each.record() for each in results])
+    cli.say(as_markdown(results))
 
 
 def sweep(
@@ -97,7 +80,7 @@ def sweep(
         vectors: (Q, D) float32 queries.
         relevant: rows of the relevant documents of each query; a query counts if all are in the part.
         size: documents in the part.
-        target: 0.99, say.
+        target: 0.99, cli.say.
         seed: of the choice and of the lists.
 
     Returns:
@@ -174,22 +157,22 @@ def _milliseconds(indexes: Sequence[ExactIndex], queries: np.ndarray) -> list[fl
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = new_parser(
+    parser = cli.new_parser(
         _MODULE,
         "Find the smallest nprobe (inverted lists that a query visits) that keeps R@100 close to that of exhaustive "
         "search, for random parts of a collection.",
     )
-    add_index(parser, "JPQ index directory, any layout")
-    add_topics(parser)
-    add_qrels(parser)
+    cli.add_index(parser, "JPQ index directory, any layout")
+    cli.add_topics(parser)
+    cli.add_qrels(parser)
     add = parser.add_argument
     add("--encoder", metavar="NAME", help="query encoder (default: the index's own)")
-    add("--sizes", type=positive_int, nargs="+", metavar="N", help="documents drawn at random (default: all)")
-    add("--target", type=fraction, default=0.99, metavar="X", help="fraction of the exhaustive R@100 to keep")
-    add_seed(parser, "random seed of the draw and of the coarse centroids")
-    add_output(parser, "JSON file for all figures", required=False)
+    add("--sizes", type=cli.positive_int, nargs="+", metavar="N", help="documents drawn at random (default: all)")
+    add("--target", type=cli.fraction, default=0.99, metavar="X", help="fraction of the exhaustive R@100 to keep")
+    cli.add_seed(parser, "random seed of the draw and of the coarse centroids")
+    cli.add_output(parser, "JSON file for all figures", required=False)
     return parser
 
 
 if __name__ == "__main__":
-    run_main(main)
+    cli.run_main(main)

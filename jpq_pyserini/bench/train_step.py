@@ -7,7 +7,6 @@ loops over the queries of a batch, and updates every parameter of the encoder.
 
 import argparse
 import copy
-import json
 import os
 import statistics
 from collections.abc import Sequence
@@ -17,25 +16,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 
-from jpq_pyserini import tables
-from jpq_pyserini.cli import (
-    add_batch_size,
-    add_output,
-    add_seed,
-    add_threads,
-    add_topics,
-    command_line,
-    new_parser,
-    positive_int,
-    run_main,
-    say,
-)
+from jpq_pyserini import cli, tables
+from jpq_pyserini.bench.records import write_record
 from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.data.topics import TrainingQuery, read_topics
 from jpq_pyserini.encoders.text_encoder import load_text_encoder
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.index import library_versions
-from jpq_pyserini.storage import new_file
 from jpq_pyserini.timing import use_threads
 from jpq_pyserini.train.config import TrainConfig
 from jpq_pyserini.train.inputs import uses_bf16
@@ -144,14 +130,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         with use_threads(args.threads):
             found = compare_steps(encoder, queries, documents, args.m, args.steps, args.batch_size, args.seed)
         results[documents] = found
-        say(
-            f"N = {documents:,}, M = {args.m}, batch {args.batch_size}, {args.threads} threads, medians of {args.steps}"
-        )
-        say(as_table(found))
+        shape = f"N = {documents:,}, M = {args.m}, batch {args.batch_size}, {args.threads} threads"
+        cli.say(f"{shape}, medians of {args.steps} steps\n{as_table(found)}")
     if args.output:
-        with new_file(args.output) as file:
-            record = {"command": command_line(_MODULE, argv), "versions": library_versions()}
-            json.dump({**record, "seconds": results}, file, indent=1)
+        write_record(args.output, _MODULE, argv, seconds=results)
 
 
 def as_table(found: dict[str, dict[str, float]]) -> str:
@@ -164,24 +146,24 @@ def as_table(found: dict[str, dict[str, float]]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = new_parser(
+    parser = cli.new_parser(
         _MODULE,
-        "Time a training step, phase by phase, beside the way it was published: embeddings rebuilt from their codes, one "
-        "query after the other, all parameters of the encoder trained. Codes and centroids are random.",
+        "Time a training step, phase by phase, beside the way it was published: embeddings rebuilt from their codes, "
+        "query by query, all parameters of the encoder trained. Codes and centroids are random.",
     )
     add = parser.add_argument
     add("--encoder", required=True, metavar="NAME", help="sentence-transformers model, name or folder")
-    add_topics(parser, "queries that batches are drawn from")
+    cli.add_topics(parser, "queries that batches are drawn from")
     sizes = "sizes of the collection"
-    add("--documents", type=positive_int, nargs="+", default=[20_000, 1_000_000], metavar="N", help=sizes)
-    add("--m", type=positive_int, default=48, metavar="M", help="sub-vectors, which is bytes per document")
-    add("--steps", type=positive_int, default=10, metavar="N", help="steps timed of each way")
-    add_batch_size(parser, 32, "queries in a batch")
-    add_threads(parser)
-    add_seed(parser)
-    add_output(parser, "JSON file for all figures", required=False)
+    add("--documents", type=cli.positive_int, nargs="+", default=[20_000, 1_000_000], metavar="N", help=sizes)
+    add("--m", type=cli.positive_int, default=48, metavar="M", help="sub-vectors, which is bytes per document")
+    add("--steps", type=cli.positive_int, default=10, metavar="N", help="steps timed of each way")
+    cli.add_batch_size(parser, 32, "queries in a batch")
+    cli.add_threads(parser)
+    cli.add_seed(parser)
+    cli.add_output(parser, "JSON file for all figures", required=False)
     return parser
 
 
 if __name__ == "__main__":
-    run_main(main)
+    cli.run_main(main)

@@ -6,27 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from jpq_pyserini import cli
 from jpq_pyserini.bench.latency.entries import random_race, real_race, system_names
 from jpq_pyserini.bench.latency.race import Settings
 from jpq_pyserini.bench.latency.report import as_json, as_markdown, draw, versions
 from jpq_pyserini.bench.latency.results import Race, choose
 from jpq_pyserini.bench.latency.runs import write_comparison, write_point_facts
 from jpq_pyserini.bench.systems import SYSTEMS
-from jpq_pyserini.cli import (
-    add_dataclass_arguments,
-    add_embeddings,
-    add_output,
-    add_qrels,
-    add_topics,
-    command_line,
-    dataclass_from_arguments,
-    fraction,
-    new_parser,
-    note,
-    positive_int,
-    run_main,
-    say,
-)
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.storage import new_file
 
@@ -50,7 +36,7 @@ pip install 'jpq_pyserini[baselines]' brings most.
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, race the systems, write the report."""
     args = _parser().parse_args(argv)
-    settings = dataclass_from_arguments(Settings, args)
+    settings = cli.dataclass_from_arguments(Settings, args)
     names = system_names(args)
     _check_against(args, names)
     if args.qrels and settings.hits < 100:
@@ -63,14 +49,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             races = [random_race(count, args, settings, names, Path(scratch)) for count in args.documents]
     races = [replace(each, points=choose(each.points, args.tolerance, args.as_fast_as)) for each in races]
-    command = command_line(_MODULE, argv)
+    command = cli.command_line(_MODULE, argv)
     table = as_markdown(races, command)
     for name, text in (("latency.json", as_json(races, settings, command)), ("latency.md", table)):
         with new_file(output / name) as file:
             file.write(text)
     plots = draw(races, output)
-    say(table, end="")
-    say("wrote " + ", ".join(str(output / name) for name in ("latency.json", "latency.md", *plots)))
+    cli.say(table, end="")
+    cli.say("wrote " + ", ".join(str(output / name) for name in ("latency.json", "latency.md", *plots)))
     if args.embeddings:
         _report_runs(races[0], args, settings, command)
 
@@ -91,38 +77,38 @@ def _report_runs(race: Race, args, settings: Settings, command: str) -> None:
     folder = Path(args.output)
     for point in race.points:
         write_point_facts(folder / "runs", point, settings.hits, command, versions())
-    say(f"wrote {len(race.points)} runs with their facts in {folder / 'runs'}")
+    cli.say(f"wrote {len(race.points)} runs with their facts in {folder / 'runs'}")
     if args.qrels:
         text, written = write_comparison(
-            race.chosen, folder, args.topics, args.qrels, settings.hits, args.against, note
+            race.chosen, folder, args.topics, args.qrels, settings.hits, args.against, cli.note
         )
-        say(text, end="")
-        say("wrote " + ", ".join(map(str, written)))
+        cli.say(text, end="")
+        cli.say("wrote " + ", ".join(map(str, written)))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = new_parser(
+    parser = cli.new_parser(
         _MODULE,
         "Compare search systems side by side: latency, size, memory and effectiveness.",
         _EXAMPLE,
     )
     add = parser.add_argument
-    add_output(parser, "folder to write to", "OUT")
+    cli.add_output(parser, "folder to write to", "OUT")
     add("--systems", nargs="*", metavar="S", help=f"systems to compare: all, or some of {', '.join(SYSTEMS)}")
-    add("--bytes", type=positive_int, default=96, metavar="B", help="bytes per document of compressed systems")
+    add("--bytes", type=cli.positive_int, default=96, metavar="B", help="bytes per document of compressed systems")
     random = parser.add_argument_group("random data")
     random.add_argument(
-        "--documents", type=positive_int, nargs="+", default=[1_000_000], metavar="N", help="collection sizes"
+        "--documents", type=cli.positive_int, nargs="+", default=[1_000_000], metavar="N", help="collection sizes"
     )
-    random.add_argument("--dimension", type=positive_int, default=768, metavar="D", help="dimension of the vectors")
+    random.add_argument("--dimension", type=cli.positive_int, default=768, metavar="D", help="dimension of the vectors")
     real = parser.add_argument_group("a real collection")
-    add_embeddings(real, required=False)
+    cli.add_embeddings(real, required=False)
     real.add_argument(
         "--index", action="append", default=[], metavar="[NAME=]DIR", help="JPQ index directory; repeat for each"
     )
     real.add_argument("--lucene", metavar="DIR", help="Lucene index of the collection, for BM25")
-    add_topics(real, required=False)
-    add_qrels(real, "relevance judgements; adds RR@10 and R@100", required=False)
+    cli.add_topics(real, required=False)
+    cli.add_qrels(real, "relevance judgements; adds RR@10 and R@100", required=False)
     real.add_argument(
         "--encoder", metavar="NAME", help="query encoder for the embeddings (default: the one the indexes name)"
     )
@@ -131,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     real.add_argument(
         "--tolerance",
-        type=fraction,
+        type=cli.fraction,
         default=0.01,
         metavar="X",
         help="show, per system, the fastest setting within this fraction of its best score",
@@ -140,9 +126,9 @@ def _parser() -> argparse.ArgumentParser:
         "--as-fast-as", metavar="NAME", help="instead show the most effective setting at least as fast as NAME"
     )
     real.add_argument("--against", metavar="NAME", help="test the others against this system or index: paired t-test")
-    add_dataclass_arguments(parser.add_argument_group("how it is measured"), Settings)
+    cli.add_dataclass_arguments(parser.add_argument_group("how it is measured"), Settings)
     return parser
 
 
 if __name__ == "__main__":
-    run_main(main)
+    cli.run_main(main)
