@@ -174,11 +174,11 @@ def test_a_stopped_command_leaves_no_output(tmp_path, resumes, number):
     process.send_signal(number)
     _, messages = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert messages.splitlines()[-1] == "stopped: during step half; the same command goes on from here"
+    assert messages.splitlines()[-1] == "stopped: during step half; the same command continues from here"
     assert not (out / "half").exists()
     left = [path.name for path in (out / ".reproduce" / "partial").glob("*/*")]
     assert sorted(left) == (["half.kept", "half.partly"] if resumes else [])
-    if resumes:  # it goes on from what it kept, and the step is done; the condition then fails in one line
+    if resumes:  # it continues from what it kept, and the step is done; the condition then fails in one line
         (tmp_path / "slow.yaml").write_text(text.replace("DURATION", "0"))
         again = _reproduce(tmp_path / "slow.yaml", "--directory", out, check=False)
         assert (out / "half").is_dir()
@@ -223,9 +223,9 @@ def test_dry_run_shows_commands_and_makes_nothing(tmp_path):
     [
         ((), "name an experiment: --list shows"),
         (("sqad",), "no experiment 'sqad': .*did you mean 'squad'"),
-        (("TINY",), "tiny needs $collection (folder with flat, topics.tsv and qrels.txt): give --collection …"),
-        (("TINY", "--collection", "x"), "tiny needs $encoder: give --encoder …"),
-        (("TINY", "--collection", "x", "--encoder", "y"), "/x/qrels.txt, which is missing: mend --collection …"),
+        (("TINY",), "tiny needs $collection (folder with flat, topics.tsv and qrels.txt): give --collection ..."),
+        (("TINY", "--collection", "x"), "tiny needs $encoder: give --encoder ..."),
+        (("TINY", "--collection", "x", "--encoder", "y"), "/x/qrels.txt, which is missing: check --collection ..."),
         (("TINY", "--set", "hit=3"), "tiny has no variable 'hit': there are .*did you mean 'hits'"),
         (("TINY", "--set", "hits"), "--set hits: write NAME=VALUE"),
         (("TINY", "--dry-run", "--condition", "jpq*"), "tiny: no condition 'jpq*': there are opq, top-2, top-5"),
@@ -248,4 +248,4 @@ def test_lists(capsys):
     command.main(["squad", "--list"])
     shown = capsys.readouterr().out
     assert "hybrid BM25 + JPQ  (test)" in shown
-    assert "--set alpha=…" in shown
+    assert "--set alpha=..." in shown

@@ -49,7 +49,7 @@ def points_of_paper(name: str) -> list[tuple[Facts, dict[str, float]]]:
     collection = COLLECTIONS[name]
     numbers_of: dict[str, list[Published]] = {}
     sized: dict[str, None] = {}  # in the order of tables 1, 3 and 5
-    for number in read_published(_PAPER, name):
+    for number in read_published(_PAPER):
         if collection.topic_key == number.topic_key or collection.of == number.of:
             if number.fact == "index GB":
                 sized[number.system] = None

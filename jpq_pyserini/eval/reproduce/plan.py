@@ -1,12 +1,12 @@
-"""What there is to make for the chosen conditions: runs, and the steps that missing runs need, in order."""
+"""What there is to make for the chosen conditions: runs, and the steps that they need, in order."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.eval.reproduce.experiment import Condition, Experiment, Step, Topics, substitute
-from jpq_pyserini.eval.reproduce.making import Task
+from jpq_pyserini.eval.reproduce.experiment import Condition, Experiment, Topics, substitute
+from jpq_pyserini.eval.reproduce.workshop import Task, Workshop
 
 
 @dataclass(frozen=True)
@@ -18,70 +18,103 @@ class Run:
     task: Task
 
 
-def chosen_runs(
-    experiment: Experiment, values: Mapping[str, str], conditions: Sequence[str] = (), topics: Sequence[str] = ()
-) -> list[Run]:
-    """Return the runs of the conditions and topics that match; all without a pattern.
+class Plan:
+    """The tasks of an experiment under given values of its variables."""
+
+    def __init__(self, experiment: Experiment, values: Mapping[str, str]):
+        self.experiment, self.values = experiment, values
+        self._steps: dict[str, Task] = {}
+
+    def runs(self, conditions: Sequence[str] = (), topics: Sequence[str] = ()) -> list[Run]:
+        """Return the runs of the conditions and topics that match; all without a pattern.
+
+        Args:
+            conditions, topics: names, or patterns with ``*``, of which one must match.
+
+        Raises:
+            JPQError: a pattern that matches nothing.
+        """
+        experiment = self.experiment
+        for patterns, known, kind in (
+            (conditions, experiment.condition, "condition"),
+            (topics, experiment.topic, "topics"),
+        ):
+            for pattern in patterns:
+                if not any(fnmatchcase(name, pattern) for name in known):
+                    raise JPQError(f"{experiment.name}: no {kind} {pattern!r}: there are {', '.join(known)}")
+        runs = [
+            Run(condition, experiment.topic[key], self._run(condition, key))
+            for condition in experiment.conditions
+            if _matches(condition.name, conditions)
+            for key in experiment.expected(condition)
+            if _matches(key, topics)
+        ]
+        if not runs:
+            raise JPQError(f"{experiment.name}: no condition has both the --condition and the --topics asked for")
+        return runs
+
+    def timing(self) -> Task | None:
+        """Return the step that measures times, if there is one."""
+        return self._step(self.experiment.timing) if self.experiment.timing else None
+
+    def _step(self, name: str) -> Task:
+        if name not in self._steps:
+            step = self.experiment.step[name]
+            needs = tuple(map(self._step, step.needs))
+            self._steps[name] = Task(
+                f"step {name}", step.target, step.command, self.values, step.resumes, step.quiet, needs
+            )
+        return self._steps[name]
+
+    def _run(self, condition: Condition, key: str) -> Task:
+        experiment = self.experiment
+        others = {name: self._run(experiment.condition[name], key) for name in condition.runs}
+        values = {**self.values, "topic_key": key, **{name: task.target for name, task in others.items()}}
+        values["topics"] = substitute(experiment.topic[key].names[0], values)
+        needs = [self._step(substitute(need, values)) for need in condition.needs]
+        title, target = f"condition {condition.name} on {key}", f"run.{experiment.name}.{condition.name}.{key}.txt"
+        return Task(title, target, condition.command, values, False, condition.quiet, (*needs, *others.values()))
+
+
+def in_order(tasks: Iterable[Task]) -> list[Task]:
+    """Return ``tasks`` and all that they need, each once, after what it needs."""
+    found: dict[str, Task] = {}
+
+    def visit(task: Task) -> None:
+        if task.target not in found:
+            for need in task.needs:
+                visit(need)
+            found[task.target] = task
+
+    for task in tasks:
+        visit(task)
+    return list(found.values())
+
+
+def missing(tasks: Iterable[Task], workshop: Workshop, rebuild: bool) -> list[Task]:
+    """Return what has to be made of ``tasks`` and of what they need, each after what it needs.
 
     Args:
-        experiment: the experiment.
-        values: of its variables.
-        conditions, topics: names, or patterns with ``*``, of which one must match.
-
-    Raises:
-        JPQError: a pattern that matches nothing.
+        tasks: wanted in the end.
+        workshop: where they are, or are not.
+        rebuild: what is there is made again if it was made by another command or before what it needs; else it counts,
+            however it was made.
     """
-    for pattern, there, kind in [
-        *((pattern, experiment.conditions, "condition") for pattern in conditions),
-        *((pattern, experiment.topics, "topics") for pattern in topics),
-    ]:
-        if not any(fnmatchcase(name, pattern) for name in there):
-            raise JPQError(f"{experiment.name}: no {kind} {pattern!r}: there are {', '.join(there)}")
-    runs = [
-        _run(experiment, condition, experiment.topics[key], values)
-        for condition in experiment.conditions.values()
-        if _matches(condition.name, conditions)
-        for key in condition.expected
-        if _matches(key, topics)
-    ]
-    if not runs:
-        raise JPQError(f"{experiment.name}: no condition has both the --condition and the --topics asked for")
-    return runs
+    if rebuild:
+        made: dict[str, Task] = {}
+        for task in in_order(tasks):
+            if workshop.outdated(task) or any(need.target in made for need in task.needs):
+                made[task.target] = task
+        return list(made.values())
+    return list({task.target: task for task in _absent(tasks, workshop)}.values())
 
 
-def steps_for(
-    experiment: Experiment, runs: Sequence[Run], values: Mapping[str, str], has: Callable[[Task], bool]
-) -> list[Task]:
-    """Return the steps whose output is missing and wanted for what else is missing, each after what it needs."""
-    tasks: dict[str, Task] = {}
-
-    def want(name: str) -> None:
-        step = experiment.steps[name]
-        task = step_task(step, values)
-        if name in tasks or has(task):
-            return
-        for need in step.needs:
-            want(need)
-        tasks[name] = task
-
-    for run in runs:
-        if not has(run.task):
-            for need in run.condition.needs:
-                want(substitute(need, run.task.values))
-    return list(tasks.values())
-
-
-def step_task(step: Step, values: Mapping[str, str]) -> Task:
-    """Return what makes the output of ``step``."""
-    return Task(f"step {step.name}", step.makes, step.commands, values, step.resumes)
-
-
-def _run(experiment: Experiment, condition: Condition, topics: Topics, values: Mapping[str, str]) -> Run:
-    values = {**values, "topic_key": topics.key, "topics": substitute(topics.topics, values)}
-    target = f"run.{experiment.name}.{condition.name}.{topics.key}.txt"
-    return Run(
-        condition, topics, Task(f"condition {condition.name} on {topics.key}", target, condition.commands, values)
-    )
+def _absent(tasks: Iterable[Task], workshop: Workshop) -> Iterator[Task]:
+    """Yield what is not there, each after what it needs; what is there has all it needs."""
+    for task in tasks:
+        if not workshop.has(task):
+            yield from _absent(task.needs, workshop)
+            yield task
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

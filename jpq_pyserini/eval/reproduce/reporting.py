@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from jpq_pyserini.eval.facts import Facts
-from jpq_pyserini.eval.reproduce.experiment import Experiment
-from jpq_pyserini.eval.reproduce.making import Made, Task
+from jpq_pyserini.eval.reproduce.experiment import Experiment, substitute
 from jpq_pyserini.eval.reproduce.published import Published
 from jpq_pyserini.eval.reproduce.scoring import FAIL, MEASURED, OK, OKISH, Score, Scored
+from jpq_pyserini.eval.reproduce.workshop import BuildRecord, Task
 from jpq_pyserini.eval.significance import mark
 from jpq_pyserini.tables import as_markdown as markdown_table
 from jpq_pyserini.tables import as_text as aligned
@@ -27,7 +27,7 @@ class Item:
     """
 
     task: Task
-    made: Made | None
+    made: BuildRecord | None
     now: bool
 
     @property
@@ -53,6 +53,7 @@ class Report:
         scored: one for each set of topics.
         items: steps and runs, in the order of their making.
         facts: (condition, topic key) to the facts of the run.
+        sizes: the same to bytes per document of its indexes, where they are known.
         trainings: index folder to how it was trained, as its record says.
         versions: package to version.
         date: UTC, ISO 8601.
@@ -65,6 +66,7 @@ class Report:
     scored: Sequence[Scored]
     items: Sequence[Item]
     facts: Mapping[tuple[str, str], Facts]
+    sizes: Mapping[tuple[str, str], float]
     trainings: Mapping[str, dict]
     versions: Mapping[str, str]
     date: str
@@ -82,10 +84,12 @@ def as_text(report: Report) -> str:
     lines = [f"{report.experiment.name}: {report.experiment.title}", ""]
     for scored in report.scored:
         rows = _table(report, scored)
-        lines += [f"{scored.topics.key}, {scored.queries:,} queries", aligned(rows, "l"), ""]
+        lines += [f"{scored.topics.topic_key}, {scored.queries:,} queries", aligned(rows, "l"), ""]
     made = [item for item in report.items if item.made is not None]
     width = max((len(item.task.title) for item in made), default=0)
     lines += [f"{item.task.title:{width}}  {item}" for item in made]
+    if now := [item.made.seconds for item in made if item.now and item.made]:
+        lines.append(f"{'all that was made now':{width}}  {_duration(sum(now))}")
     if found := [item.task.target for item in report.items if item.made is None]:
         lines.append(f"found there, how they were made is not recorded: {', '.join(found)}")
     return "\n".join([*lines, "", *_legend(report)]) + "\n"
@@ -98,7 +102,7 @@ def as_markdown(report: Report) -> str:
     lines += [experiment.about, ""] if experiment.about else []
     for scored in report.scored:
         rows = [[*map(escaped, row)] for row in _table(report, scored)]
-        lines += [f"## {scored.topics.key}", "", f"{scored.queries:,} queries.", ""]
+        lines += [f"## {scored.topics.topic_key}", "", f"{scored.queries:,} queries.", ""]
         lines += [markdown_table(rows), ""]
     rows = [["made", "seconds", "command"]]
     for item in report.items:
@@ -115,10 +119,10 @@ def as_json(report: Report) -> str:
     conditions = [
         {
             "name": name,
-            "display": experiment.conditions[name].display,
-            "topic_key": scored.topics.key,
+            "display": experiment.condition[name].title,
+            "topic_key": scored.topics.topic_key,
             "scores": {measure: _score_record(score) for measure, score in of_run.items()},
-            "facts": _without_none(dataclasses.asdict(report.facts[name, scored.topics.key])),
+            "facts": _without_none(dataclasses.asdict(report.facts[name, scored.topics.topic_key])),
         }
         for scored in report.scored
         for name, of_run in scored.scores.items()
@@ -126,7 +130,7 @@ def as_json(report: Report) -> str:
     items = [
         {"title": item.task.title, "makes": item.task.target, "commands": item.task.shown()}
         | ({"seconds": item.made.seconds, "finished": item.made.finished} if item.made else {"found": True})
-        | ({"made_by": item.made.commands} if item.other_command else {})
+        | ({"made_by": item.made.commands} if item.made and item.other_command else {})
         for item in report.items
     ]
     record = {
@@ -137,12 +141,12 @@ def as_json(report: Report) -> str:
         "directory": report.directory,
         "variables": dict(report.values),
         "versions": dict(report.versions),
-        "queries": {scored.topics.key: scored.queries for scored in report.scored},
+        "queries": {scored.topics.topic_key: scored.queries for scored in report.scored},
         "marks": dict(report.marks),
         "conditions": conditions,
         "made": items,
         "trainings": dict(report.trainings),
-        "published": [_without_none(dataclasses.asdict(number)) for number in experiment.published],
+        "published": [_without_none(dataclasses.asdict(number)) for number in experiment.numbers],
     }
     return json.dumps(record, indent=1, ensure_ascii=False) + "\n"
 
@@ -150,19 +154,31 @@ def as_json(report: Report) -> str:
 def _table(report: Report, scored: Scored) -> list[list[str]]:
     """Return header and rows: the conditions, then the published systems that none of them is."""
     measures = list(next(iter(scored.scores.values())))
-    conditions = report.experiment.conditions
-    rows = [["", *measures, "bytes/doc"]]
+    conditions = report.experiment.condition
+    rows = [["", *measures, "bytes/doc", "ms/query search", "with encoding"]]
     for name, of_run in scored.scores.items():
-        size = report.facts[name, scored.topics.key].bytes_per_document
-        rows.append([conditions[name].display, *map(_cell, of_run.values()), "" if size is None else f"{size:,.0f}"])
+        size = report.sizes.get((name, scored.topics.topic_key))
+        sized = "" if size is None else f"{size:,.0f}"
+        times = _times(report.facts[name, scored.topics.topic_key])
+        rows.append([conditions[name].title, *map(_cell, of_run.values()), sized, *times])
     run_systems = {conditions[name].system for name in scored.scores}
     others: dict[tuple[str, str], dict[str, Published]] = {}
-    for number in report.experiment.published:
-        if number.topic_key == scored.topics.key and number.measure in measures and number.system not in run_systems:
+    for number in report.experiment.numbers:
+        here = number.topic_key == scored.topics.topic_key and number.system not in run_systems
+        if here and number.measure is not None and number.measure in measures:
             others.setdefault((number.system, number.source), {})[number.measure] = number
     for (system, _), numbers in others.items():
-        rows.append([f"({system})", *(f"({numbers[m].text})" if m in numbers else "" for m in measures), ""])
-    return rows if any(row[-1] for row in rows[1:]) else [row[:-1] for row in rows]
+        cells = (f"({numbers[measure].text})" if measure in numbers else "" for measure in measures)
+        rows.append([f"({system})", *cells, "", "", ""])
+    used = [number for number, column in enumerate(zip(*rows, strict=True)) if number == 0 or any(column[1:])]
+    return [[row[number] for number in used] for row in rows]
+
+
+def _times(facts: Facts) -> tuple[str, str]:
+    """Return the milliseconds of a search, without query encoding and with it."""
+    if facts.ms_per_query is None or facts.encode_ms_per_query is None:
+        return "", ""
+    return f"{facts.ms_per_query:.2f}", f"{facts.ms_per_query + facts.encode_ms_per_query:.2f}"
 
 
 def _cell(score: Score) -> str:
@@ -180,11 +196,16 @@ def _legend(report: Report) -> list[str]:
     lines = [f"{counts or 'nothing scored'} ({OK}: within its tolerance, {OKISH}: twice that or 0.0005)"]
     scores = [score for each in report.scored for of_run in each.scores.values() for score in of_run.values()]
     if against := {score.against for score in scores if score.against}:
-        names = report.experiment.conditions[against.pop()].display if len(against) == 1 else "the one that is named"
+        names = report.experiment.condition[against.pop()].title if len(against) == 1 else "the one that is named"
         lines.append(f"* p<0.05, ** p<0.01 against {names} (two-tailed paired t-test)")
-    if sources := sorted({number.source for number in report.experiment.published}):
+    if sources := sorted({number.source for number in report.experiment.numbers}):
         lines.append(f"in brackets: as published ({'; '.join(sources)})")
-    return [*lines, f"everything lies in {report.directory}"]
+    if report.experiment.codes_only:
+        lines.append("bytes/doc of JPQ indexes: their codes, without rotation and centroids, which all documents share")
+    lines.append(f"everything is in {report.directory}")
+    if report.experiment.notes:
+        lines += ["", *substitute(report.experiment.notes, report.values).rstrip().splitlines()]
+    return lines
 
 
 def _with_names(command: str, report: Report) -> str:

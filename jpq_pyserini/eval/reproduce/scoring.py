@@ -8,10 +8,10 @@ from jpq_pyserini.data.topics import read_qrels
 from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.facts import Facts, facts_path, read_facts, write_facts
 from jpq_pyserini.eval.measures import DEFAULT_MEASURES
-from jpq_pyserini.eval.reproduce.experiment import Topics, substitute
-from jpq_pyserini.eval.reproduce.making import Workshop
+from jpq_pyserini.eval.reproduce.experiment import Experiment, Topics, substitute
 from jpq_pyserini.eval.reproduce.plan import Run
 from jpq_pyserini.eval.reproduce.published import Published
+from jpq_pyserini.eval.reproduce.workshop import Task, Workshop
 from jpq_pyserini.eval.significance import paired_t_test
 from jpq_pyserini.index.record import IndexRecord
 from jpq_pyserini.names import DOCID, INDEX, RECORD
@@ -66,7 +66,11 @@ def judge(value: float, expected: float | None, tolerance: float = 0.0) -> str:
 
 
 def score(
-    runs: Sequence[Run], workshop: Workshop, values: Mapping[str, str], note: Callable[[str], None]
+    experiment: Experiment,
+    runs: Sequence[Run],
+    workshop: Workshop,
+    values: Mapping[str, str],
+    note: Callable[[str], None],
 ) -> list[Scored]:
     """Score the runs that are there, one set of topics after the other.
 
@@ -76,54 +80,88 @@ def score(
     by_topics: dict[str, list[Run]] = {}
     for run in runs:
         if workshop.has(run.task):
-            by_topics.setdefault(run.topics.key, []).append(run)
-    return [_score(of_topics, workshop, values, note) for of_topics in by_topics.values()]
+            by_topics.setdefault(run.topics.topic_key, []).append(run)
+    return [_score(experiment, of_topics, workshop, values, note) for of_topics in by_topics.values()]
 
 
-def _score(runs: list[Run], workshop: Workshop, values: Mapping[str, str], note) -> Scored:
-    topics = runs[0].topics
+def _score(experiment: Experiment, runs: list[Run], workshop: Workshop, values: Mapping[str, str], note) -> Scored:
+    topics, key = runs[0].topics, runs[0].topics.topic_key
     files = {run.condition.name: workshop.directory / run.task.target for run in runs}
-    qrels = read_qrels(substitute(topics.eval_key, {**values, "topic_key": topics.key}))
-    wanted = [*topics.measures, *(m for run in runs for m in run.condition.expected[topics.key].scores)]
-    comparison = compare(files, qrels, list(dict.fromkeys(wanted)) or DEFAULT_MEASURES, note=note)
+    qrels = substitute(topics.names[1], {**values, "topic_key": key})
+    if (workshop.directory / qrels).is_file():
+        qrels = str(workshop.directory / qrels)
+    expected = {run.condition.name: experiment.expected(run.condition)[key] for run in runs}
+    wanted = [*experiment.measures_of(topics), *(measure for scores in expected.values() for measure in scores)]
+    comparison = compare(files, read_qrels(qrels), list(dict.fromkeys(wanted)) or DEFAULT_MEASURES, note=note)
     means, per_query = comparison.means(), comparison.values
     scores = {}
     for run in runs:
-        name, expected = run.condition.name, run.condition.expected[topics.key]
-        against = run.condition.against or topics.against
+        name, tolerance = run.condition.name, experiment.tolerance_of(run.condition)
+        published = experiment.published_of(run.condition, key)
+        against = run.condition.against or topics.against or experiment.against
         against = against if against in files and against != name else None
         scores[name] = {
             measure: Score(
                 value,
-                expected.scores.get(measure),
-                run.condition.tolerance,
-                judge(value, expected.scores.get(measure), run.condition.tolerance),
+                expected[name].get(measure),
+                tolerance,
+                judge(value, expected[name].get(measure), tolerance),
                 against,
                 paired_t_test(per_query[name][measure], per_query[against][measure]) if against else None,
-                expected.published.get(measure),
+                published.get(measure),
             )
             for measure, value in means[name].items()
         }
     return Scored(topics, comparison.queries, scores)
 
 
-def keep_facts(run: Run, workshop: Workshop, versions: Mapping[str, str], *, new: bool) -> Facts:
-    """Write the facts of a run beside it, unless it is not ``new`` and they are there already, and return them."""
+def keep_facts(
+    run: Run,
+    workshop: Workshop,
+    versions: Mapping[str, str],
+    *,
+    new: bool,
+    timing: Task | None = None,
+) -> Facts:
+    """Write the facts of a run beside it, unless it is not ``new`` and they are there already, and return them.
+
+    Args:
+        run: there, in the workshop.
+        workshop: where it is.
+        versions: library to version, kept with a new run.
+        new: it was made by this process.
+        timing: step whose output has times; where it has them, they are the facts' times.
+    """
     path = workshop.directory / run.task.target
-    if not new and facts_path(path).exists():
-        return read_facts(path)
-    documents, size = _documents_and_bytes(run, workshop)
-    made = workshop.made(run.task)
-    facts = Facts(
-        title=run.condition.display,
-        group=run.condition.group,
-        documents=documents,
-        bytes_per_document=round(size / documents, 1) if size and documents else None,
-        command=" && ".join(made.commands) if made else None,
-        versions=dict(versions) if new else None,
-    )
-    write_facts(path, facts)
+    old = read_facts(path)
+    if new or not facts_path(path).exists():
+        documents, size = documents_and_bytes(run, workshop)
+        record = workshop.record(run.task)
+        facts = Facts(
+            title=run.condition.title,
+            group=run.condition.group,
+            documents=documents,
+            bytes_per_document=round(size / documents, 1) if size and documents else None,
+            command=" && ".join(record.commands) if record else None,
+            versions=dict(versions) if new else None,
+        )
+    else:
+        facts = old
+    if timing and workshop.has(timing):
+        search, encoding = _times(run, workshop.directory / timing.target / "runs")
+        facts = dataclasses.replace(facts, ms_per_query=search, encode_ms_per_query=encoding)
+    if facts != old:
+        write_facts(path, facts)
     return facts
+
+
+def _times(run: Run, folder: Path) -> tuple[float | None, float | None]:
+    """Return the measured milliseconds of search and encoding; of a run made from other runs, the sums of theirs."""
+    parts = [read_facts(folder / f"{name}.txt") for name in run.condition.runs or (run.condition.name,)]
+    search = [part.ms_per_query for part in parts if part.ms_per_query is not None]
+    if len(search) < len(parts):
+        return None, None
+    return sum(search), sum(part.encode_ms_per_query or 0 for part in parts)
 
 
 def trainings(runs: Sequence[Run], workshop: Workshop) -> dict[str, dict]:
@@ -141,8 +179,12 @@ def _index_names(run: Run) -> list[str]:
     return [substitute(index, run.task.values) for index in run.condition.index]
 
 
-def _documents_and_bytes(run: Run, workshop: Workshop) -> tuple[int | None, int | None]:
-    """Return N and the bytes of the index: of a Faiss folder its index file, of a Lucene folder everything."""
+def documents_and_bytes(run: Run, workshop: Workshop, codes_only: bool = False) -> tuple[int | None, int | None]:
+    """Return N and the bytes of the run's indexes, as far as known.
+
+    Of a Faiss folder its index file counts, of a Lucene folder everything, of a JPQ index directory, if ``codes_only``,
+    the codes without what all documents share.
+    """
     documents = run.topics.documents
     folders = [workshop.directory / name for name in _index_names(run)]
     if not folders or not all(folder.is_dir() for folder in folders):
@@ -151,9 +193,13 @@ def _documents_and_bytes(run: Run, workshop: Workshop) -> tuple[int | None, int 
         if (folder / DOCID).is_file():
             with open(folder / DOCID, "rb") as file:
                 documents = sum(1 for _ in file)
-    return documents, sum(file.stat().st_size for folder in folders for file in _index_files(folder))
+    return documents, sum(_bytes_of(folder, codes_only) for folder in folders)
 
 
-def _index_files(folder: Path) -> list[Path]:
+def _bytes_of(folder: Path, codes_only: bool) -> int:
+    if codes_only and (folder / RECORD).is_file():
+        record = IndexRecord.read(folder)
+        return record.count * record.m * record.nbits // 8
     index = folder / INDEX
-    return [index] if index.is_file() else [file for file in folder.rglob("*") if file.is_file()]
+    files = [index] if index.is_file() else [file for file in folder.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
