@@ -14,7 +14,7 @@ from jpq_pyserini.eval.significance import corrected, paired_t_test
 
 
 class Hits(NamedTuple):
-    """Of one run and query: the docid it ranks first, and the rank of its first relevant one; None without any."""
+    """Top-ranked docid and rank of the first relevant document, for one run and query (None if absent)."""
 
     first: str | None
     relevant_rank: int | None

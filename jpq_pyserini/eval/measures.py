@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jpq_pyserini.errors import JPQError, reason_of
-from jpq_pyserini.eval.msmarco import OFFICIAL, official_reciprocal_rank
 
 DEFAULT_MEASURES = ("RR@10", "nDCG@10", "R@100", "R@1000")
 
+_OFFICIAL = "MSMARCO-MRR"  # the measure of MS MARCO's leaderboards, over the ranks that a run's file states
 _QUERIES_AT_ONCE = 256
 _KNOWN = (
     "give a name of ir_measures (RR@10, nDCG@10, R@100, AP(rel=2), Judged@10, …; https://ir-measur.es), one of "
@@ -66,7 +66,7 @@ def parse_measure(name: str) -> Measure:
     Raises:
         JPQError: no such measure, a parameter that it lacks or needs, or one that needs a package not installed.
     """
-    if official := re.fullmatch(rf"{OFFICIAL}@([1-9][0-9]{{0,3}})", name, re.IGNORECASE):
+    if official := re.fullmatch(rf"{_OFFICIAL}@([1-9][0-9]{{0,3}})", name, re.IGNORECASE):
         return Measure(name, None, None, int(official[1]))
     measure = _parsed(name)
     for parameter, known in measure.SUPPORTED_PARAMS.items():
@@ -129,8 +129,27 @@ def evaluate(
     for measure in parsed:
         if measure.base is None:
             for qid in judged:
-                values[measure.name][qid] = official_reciprocal_rank(run, qid, qrels[qid], measure.cutoff)
+                values[measure.name][qid] = _official_reciprocal_rank(run, qid, qrels[qid], measure.cutoff)
     return values
+
+
+def _official_reciprocal_rank(run, qid: str, relevances: Mapping[str, int], cutoff: int) -> float:
+    """Return what ``msmarco_passage_eval`` (cutoff 10) and ``msmarco_doc_eval`` (100) add up for one query.
+
+    The script goes by the third column of an MS MARCO run, not by scores; a TREC run is taken by its rank column, which
+    is what Anserini's converter between the formats does. Where two documents have one rank, the later line counts; a
+    rank that nothing has is a miss. The script takes every line of its qrels for relevant; here those above zero are,
+    which is the same for the qrels it is made for.
+
+    Raises:
+        JPQError: ``run`` is not from a file, or its ranks are not 1, 2, ….
+    """
+    if not hasattr(run, "at_ranks"):
+        raise JPQError(f"{_OFFICIAL}@{cutoff} needs the ranks of a run file: use RR@{cutoff}, which goes by scores")
+    for rank, docid in enumerate(run.at_ranks(qid, cutoff), 1):
+        if docid is not None and relevances.get(docid, 0) > 0:
+            return 1 / rank
+    return 0.0
 
 
 def mean(values: Mapping[str, float] | Iterable[float]) -> float:

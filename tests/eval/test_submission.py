@@ -240,7 +240,6 @@ def test_gzipped_runs_in_and_out(submit):
         (["--tag", "no spaces"], "--tag 'no spaces' of 9 characters"),
         (["--tag", "é"], "TREC wants 1 to 20 letters"),
         (["--tag", "a" * 21], "of 21 characters"),
-        (["--depth", "0"], "give a positive number"),
         (["--corpus-docids", "{}"], "docid is missing"),
         (["--corpus-docids", "{}/topics.tsv"], "is no docid"),
         (["--corpus-docids", "{}/cut.gz"], "cut.gz: damaged gzip file"),
@@ -251,6 +250,12 @@ def test_bad_options(submit, words, message):
     (submit.folder / "cut.gz").write_bytes(gzip.compress(b"d1\nd2\n" * 99)[:-9])
     assert message in submit(GOOD, *(word.format(submit.folder) for word in words))[3]
     assert (submit.folder / "run.txt").read_text() == GOOD
+
+
+def test_a_depth_must_be_positive(submit, capsys):
+    with pytest.raises(SystemExit):
+        submit(GOOD, "--depth", "0")
+    assert "argument --depth: 0 is not a whole number from 1 to " in capsys.readouterr().err
 
 
 def test_command_line(tmp_path):

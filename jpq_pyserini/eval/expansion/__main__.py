@@ -11,7 +11,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from jpq_pyserini.cli import run_main
+from jpq_pyserini.cli import add_command, add_new_directory, new_parser, positive_int, run_main, say
 from jpq_pyserini.data.corpus import Corpus
 from jpq_pyserini.data.lines import text_lines
 from jpq_pyserini.errors import JPQError
@@ -43,14 +43,12 @@ _BM25 = {
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, write the collection, print how to index and search it."""
     args = _parser().parse_args(argv)
-    for name in ("num_queries", "stride", "original_copies", "scale"):
-        value = getattr(args, name, None)
-        if value is not None and not value > 0:
-            raise JPQError(f"--{name.replace('_', '-')} {value}: must be more than 0")
+    if not getattr(args, "scale", 1) > 0:
+        raise JPQError(f"--scale {args.scale}: must be more than 0")
     counts: Counter[str] = Counter()
     write_collection(args.output, _records(args, counts))
     bare = "without a prediction" if args.command == "queries" else "without a term left out"
-    print(f"wrote {counts['written']:,} documents to {args.output} ({counts['bare']:,} {bare})\n{_commands(args)}")
+    say(f"wrote {counts['written']:,} documents to {args.output} ({counts['bare']:,} {bare})\n{_commands(args)}")
 
 
 def write_collection(output: str | os.PathLike, records: Iterable[dict], part_size: int = _DOCUMENTS_A_FILE) -> None:
@@ -128,16 +126,15 @@ def _commands(args) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m jpq_pyserini.eval.expansion",
-        description="Turn a corpus and published expansions or term weights into what Pyserini's Lucene indexer takes.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = new_parser(
+        "jpq_pyserini.eval.expansion",
+        "Turn a corpus and published expansions or term weights into a collection for Pyserini's Lucene indexer.",
+        _EXAMPLE,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    queries = commands.add_parser("queries", help="doc2query, docT5query: predicted queries behind each document")
-    deepct = commands.add_parser("deepct", help="DeepCT: predicted term weights instead of each passage")
-    hdct = commands.add_parser("hdct", help="HDCT: term weights of passages, made into those of documents")
+    queries = add_command(commands, "queries", "doc2query, docT5query: append predicted queries to each document")
+    deepct = add_command(commands, "deepct", "DeepCT: replace each passage by its predicted term weights")
+    hdct = add_command(commands, "hdct", "HDCT: combine the term weights of passages into those of documents")
     for each in (queries, deepct):
         each.add_argument("--corpus", required=True, metavar="PATH", help="JsonCollection, or docid<TAB>text (.tsv)")
     add = queries.add_argument
@@ -146,21 +143,31 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         nargs="+",
         metavar="FILE",
-        help="text, a line a document in the corpus' order (several files: samples side by side, chunks .txt000, "
-        '.txt001 one after another); or JSON lines {"id": …, "predicted_queries": […]}; .gz too',
+        help="predicted queries: text files with a line per document, in the order of the corpus (several samples side "
+        'by side, chunks .txt000, .txt001 in sequence), or JSON lines {"id": …, "predicted_queries": […]}; .gz too',
     )
-    add("--num-queries", type=int, metavar="N", help="use the first N lines (queries) of a document (default: all)")
-    add("--stride", type=int, default=1, metavar="N", help="lines a document in each text file (default: 1)")
-    add("--original-copies", type=int, default=1, metavar="N", help="times the text itself is written (default: 1)")
-    hdct.add_argument("--passages", required=True, metavar="FILE", help='JSON lines {"id": "D12_0", "title", "url"}')
+    add("--num-queries", type=positive_int, metavar="N", help="predicted queries used per document (default: all)")
+    add("--stride", type=positive_int, default=1, metavar="N", help="lines per document in each text file")
+    add("--original-copies", type=positive_int, default=1, metavar="N", help="copies of the document's own text")
+    hdct.add_argument(
+        "--passages", required=True, metavar="FILE", help='passages: JSON lines {"id": "D12_0", "title", "url"}'
+    )
     for each in (deepct, hdct):
         add = each.add_argument
-        add("--weights", required=True, nargs="+", metavar="FILE", help="lines of 'piece weight', tabs between")
-        add("--scale", type=float, default=100, metavar="X", help="frequency of a weight of 1 (default: 100)")
+        add(
+            "--weights",
+            required=True,
+            nargs="+",
+            metavar="FILE",
+            help="term weights, lines of 'piece weight' tab-separated",
+        )
+        add("--scale", type=float, default=100, metavar="X", help="term frequency that a weight of 1 becomes")
     deepct.add_argument("--sqrt", action="store_true", help="take the square root of weights first")
-    hdct.add_argument("--aggregate", choices=list(AGGREGATES), default="avg", help="default: avg, as in their script")
+    hdct.add_argument(
+        "--aggregate", choices=list(AGGREGATES), default="avg", help="how passage weights become document weights"
+    )
     for each in (queries, deepct, hdct):
-        each.add_argument("--output", required=True, metavar="DIR", help="folder to write, must not exist")
+        add_new_directory(each, "collection folder")
     return parser
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from jpq_pyserini.cli import command_line, note, run_main
+from jpq_pyserini.cli import command_line, note, run_main, say
 from jpq_pyserini.data.runs import named_paths
 from jpq_pyserini.data.topics import TrainingQuery, read_qrels, read_topics, training_pairs
 from jpq_pyserini.errors import JPQError
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         file.write(
             json.dumps({"figure": args.figure, "command": command, **drawn}, indent=2, ensure_ascii=False) + "\n"
         )
-    print("wrote " + ", ".join(map(str, written)))
+    say("wrote " + ", ".join(map(str, written)))
 
 
 def _tradeoff(args):
@@ -97,8 +97,6 @@ def _negatives(args):
     from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
     from jpq_pyserini.eval.figures import negatives
 
-    if args.negatives < 1:
-        raise JPQError(f"--negatives {args.negatives}: at least one is needed to draw")
     style.needed("sklearn.manifold")
     flat = FlatFolder.open(args.embeddings)
     rows = RowsByDocid(flat.docids, str(flat.path))
@@ -116,7 +114,7 @@ def _negatives(args):
             )
         found += negatives.find(name, index, flat, queries, vectors, args.negatives, seed=args.seed)
     for each in found:
-        print(
+        say(
             f"{each.index}, query {each.qid}: {each.overlap} of {each.count} negatives are those of brute force as well"
         )
         records.append(negatives.record(each, flat.docids))

@@ -2,6 +2,16 @@
 
 import argparse
 
+from jpq_pyserini.cli import (
+    add_command,
+    add_embeddings,
+    add_qrels,
+    add_runs,
+    add_seed,
+    add_topics,
+    new_parser,
+    positive_int,
+)
 from jpq_pyserini.eval.figures.paper import COLLECTIONS
 from jpq_pyserini.eval.figures.style import COLUMN_CM
 
@@ -10,8 +20,8 @@ Draw the figures of the JPQ paper from your own runs and indexes. Each command w
 OUTPUT.svg, and OUTPUT.json with the numbers behind them.
 """
 _EPILOG = """\
-size, memory and speed read the facts of a run, like its bytes a document, from a file beside it: those of runs/jpq.txt
-are in runs/jpq.facts.json. Written by hand:
+size, memory and speed read the facts of a run, such as its bytes per document, from a file beside it: those of
+runs/jpq.txt are in runs/jpq.facts.json. Written by hand:
   {"title": "JPQ, M=48", "group": "JPQ", "documents": 20958, "bytes_per_document": 94.9, "ms_per_query": 0.58}
 Runs of one group look alike and are joined by a line. FIGURE --help has an example of each.
 """
@@ -48,58 +58,46 @@ example (before and after training):
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of ``python -m jpq_pyserini.eval.figures``, one sub-command a figure."""
-    whole = argparse.ArgumentParser(
-        prog="python -m jpq_pyserini.eval.figures",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    whole = new_parser("jpq_pyserini.eval.figures", _DESCRIPTION, _EPILOG)
     figures = whole.add_subparsers(dest="figure", required=True, metavar="FIGURE")
     one = _figure(figures, "size", "effectiveness against index size (the paper's figures 1 and 6)")
-    _add_runs(one)
+    _add_scored(one)
     _add_published(one)
     one.add_argument("--total", action="store_true", help="size of the whole index, MB or GB; needs the fact documents")
     one = _figure(figures, "memory", "effectiveness against memory (figure 4): up and right is better")
-    _add_runs(one)
+    _add_scored(one)
     _add_published(one)
-    _add_uncompressed(one, "compression ratio to it, as in the paper (default: bytes a document, reversed)")
+    _add_uncompressed(one, "compression ratio to it, as in the paper (default: bytes per document, reversed)")
     one = _figure(figures, "speed", "effectiveness against speed (figure 5): up and right is better")
-    _add_runs(one)
+    _add_scored(one)
     _add_published(one)
-    _add_uncompressed(one, "speed-up over it, as in the paper (default: queries a second)")
-    one.add_argument("--with-encoding", action="store_true", help="count the query encoding; needs encode_ms_per_query")
+    _add_uncompressed(one, "speed-up over it, as in the paper (default: queries per second)")
+    one.add_argument("--with-encoding", action="store_true", help="include query encoding; needs encode_ms_per_query")
     one = _figure(figures, "ablation", "what each strategy adds, over M (figure 7)")
-    _add_runs(one, "STRATEGY@M=RUN")
-    one.add_argument("--scores", metavar="FILE", help="draw these instead of runs: JSON that eval.compare wrote")
+    _add_scored(one, "STRATEGY@M=RUN")
+    one.add_argument("--scores", metavar="FILE", help="draw these scores instead of runs: JSON written by eval.compare")
     _add_negatives(_figure(figures, "negatives", "t-SNE of brute-force and JPQ negatives (figure 3)"))
     return whole
 
 
 def _figure(figures, name: str, words: str) -> argparse.ArgumentParser:
-    added = figures.add_parser(
-        name,
-        help=words,
-        description=f"Draw {words}.",
-        epilog=_EXAMPLES[name],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    added = add_command(figures, name, words, f"Draw {words}.", _EXAMPLES[name])
     add = added.add_argument
     add("--output", required=True, metavar="OUTPUT", help="path without ending, for OUTPUT.png, .svg and .json")
-    column = f"a column, {COLUMN_CM}" + ("; two for several indexes" if name == "negatives" else "")
-    add("--width", type=_centimetres, metavar="CM", help=f"of the print (default: {column})")
+    column = f"one column, {COLUMN_CM}" + ("; two for several indexes" if name == "negatives" else "")
+    add("--width", type=_centimetres, metavar="CM", help=f"printed width in centimetres (default: {column})")
     return added
 
 
-def _add_runs(one: argparse.ArgumentParser, form: str = "[NAME=]RUN") -> None:
-    add = one.add_argument
-    add("--qrels", metavar="Q", help="judgements of the runs' queries: a file, or a qrels name that Pyserini knows")
-    add("--run", action="append", default=[], metavar=form, help="run file, .gz too; repeat for each run")
-    add("--measures", nargs="+", default=["RR@10"], metavar="M", help="one panel each (default: RR@10)")
+def _add_scored(one: argparse.ArgumentParser, form: str = "[NAME=]RUN") -> None:
+    add_qrels(one, "relevance judgements of the runs' queries", required=False)
+    add_runs(one, "runs to draw", required=False, metavar=form)
+    one.add_argument("--measures", nargs="+", default=["RR@10"], metavar="M", help="measures, one panel each")
 
 
 def _add_published(one: argparse.ArgumentParser) -> None:
     known = ", ".join(COLLECTIONS)
-    words = f"points of others, drawn hollow: JSON or YAML, or those of the paper's tables: {known}; repeat for more"
+    words = f"published results, drawn hollow: JSON or YAML, or those of the paper's tables: {known}; repeat for more"
     one.add_argument("--published", action="append", default=[], metavar="FILE", help=words)
 
 
@@ -110,13 +108,13 @@ def _add_uncompressed(one: argparse.ArgumentParser, words: str) -> None:
 def _add_negatives(one: argparse.ArgumentParser) -> None:
     add = one.add_argument
     add("--index", required=True, action="append", metavar="[NAME=]DIR", help="JPQ index; repeat for a column each")
-    add("--embeddings", required=True, metavar="FLAT", help="flat Faiss folder that the indexes were made from")
-    add("--topics", required=True, metavar="T", help="queries, as Pyserini takes them")
-    add("--qrels", required=True, metavar="Q", help="judgements: relevant documents are no negatives")
-    add("--qid", nargs="+", metavar="Q", help="queries to draw, a row each (default: the first two)")
-    add("--negatives", type=int, default=200, metavar="N", help="of each search (default: 200, as in training)")
-    add("--encoder", metavar="E", help="query encoder of both searches (default: each index's own)")
-    add("--seed", type=int, default=42, metavar="N", help="of t-SNE (default: 42)")
+    add_embeddings(one, "embeddings that the indexes were made from")
+    add_topics(one)
+    add_qrels(one, "relevance judgements: relevant documents are no negatives")
+    add("--qid", nargs="+", metavar="QID", help="queries to draw, a row each (default: the first two)")
+    add("--negatives", type=positive_int, default=200, metavar="N", help="negatives of each search; 200 in training")
+    add("--encoder", metavar="NAME", help="query encoder for both searches (default: each index's own)")
+    add_seed(one, "random seed of t-SNE")
 
 
 def _centimetres(text: str) -> float:

@@ -5,7 +5,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jpq_pyserini.cli import command_line, note, run_main
+from jpq_pyserini.cli import (
+    add_batch_size,
+    add_corpus,
+    add_device,
+    add_output,
+    add_resume,
+    add_run,
+    add_threads,
+    add_topics,
+    bounded,
+    command_line,
+    new_parser,
+    note,
+    positive_int,
+    run_main,
+    say,
+)
 from jpq_pyserini.data.runs import Run, read_run, write_run
 from jpq_pyserini.data.topics import read_topics
 from jpq_pyserini.errors import JPQError
@@ -24,20 +40,15 @@ example:
   python -m jpq_pyserini.eval.rerank --run run.jpq.txt --topics queries.test.tsv --corpus corpus.jsonl \\
       --model cross-encoder/ms-marco-MiniLM-L6-v2 --depth 30 --output run.jpq-top30.txt
 
-Only the first DEPTH documents of each query are scored; the others follow in their old order. Each query is re-ranked
-by itself, so that the times are those of answering one query. They are of re-ranking alone (tokens and model): add the
-first stage's. A stopped command goes on with --resume.
+Only the top DEPTH documents of each query are scored; the others follow in their old order. Queries are re-ranked one
+by one, so the reported times are latencies of single queries. They cover re-ranking alone (tokenizer and model): add
+those of the first stage.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, re-rank, write the run and its facts, say how long a query took."""
     args = _parser().parse_args(argv)
-    for name in ("depth", "batch_size", "threads"):
-        if getattr(args, name) < 1:
-            raise JPQError(f"--{name.replace('_', '-')} {getattr(args, name)}: must be at least 1")
-    if args.max_length is not None and args.max_length < 8:
-        raise JPQError(f"--max-length {args.max_length}: must be at least 8 tokens, for a query and a passage")
     run, topics = read_run(args.run), read_topics(args.topics)
     qids = [qid for qid in run if qid in topics]
     if not qids:
@@ -46,20 +57,20 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{next(iter(topics))!r}): give the topics of the run"
         )
     if len(qids) < len(run):
-        note(f"{len(run) - len(qids):,} queries of the run are not in {args.topics}: left out")
+        note(f"{len(run) - len(qids):,} queries of the run are not in {args.topics}: ignored")
     journal = ScoreJournal(f"{args.output}.scores", _settings(args), resume=args.resume)
     try:
         _score(args, run, qids, topics, journal)
     except KeyboardInterrupt:
         done = f"{len(journal.done):,} of {len(qids):,} queries are in {journal.path}"
-        raise KeyboardInterrupt(f"{done}; go on with the same command and --resume") from None
+        raise KeyboardInterrupt(f"{done}; run the same command with --resume to continue") from None
     finally:
         journal.close()
     write_run(args.output, ((qid, reranked(trec_order(run[qid]), journal.done[qid].scores)) for qid in qids), _TAG)
     latency = summary([journal.done[qid].seconds for qid in qids])
     _write_facts(args, run, qids, latency, argv)
     journal.discard()
-    print(
+    say(
         f"re-ranked the top {args.depth} of {len(qids):,} queries: median {latency.median_ms:.1f} ms a query, 95th "
         f"percentile {latency.p95_ms:.1f} ms (re-ranking alone; {args.device}, {args.threads} "
         f"thread{'s' * (args.threads > 1)})\nwrote {args.output} and {facts_path(args.output)}"
@@ -113,26 +124,30 @@ def _write_facts(args, run: Run, qids: list[str], latency: Timing, argv: Sequenc
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m jpq_pyserini.eval.rerank",
-        description="Re-rank the first documents of a run with a cross-encoder of sentence-transformers.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = new_parser(
+        "jpq_pyserini.eval.rerank",
+        "Re-rank the top documents of a run with a cross-encoder of sentence-transformers.",
+        _EXAMPLE,
     )
-    add = parser.add_argument
-    add("--run", required=True, metavar="RUN", help="TREC or MS MARCO run file, .gz too")
-    add("--topics", required=True, metavar="T", help="the run's queries: a file, or a topics name that Pyserini knows")
+    add_run(parser, "run to re-rank")
+    add_topics(parser, "the run's queries")
     texts = parser.add_mutually_exclusive_group(required=True)
-    texts.add_argument("--corpus", metavar="PATH", help="texts: a JsonCollection, a file or a folder")
-    texts.add_argument("--index", metavar="INDEX", help="texts: a Lucene index, folder or prebuilt name")
-    add("--model", required=True, metavar="M", help="cross-encoder with safetensors: folder or hub name")
-    add("--depth", type=int, default=30, metavar="N", help="documents of a query to re-rank (default: 30)")
-    add("--max-length", type=int, metavar="N", help="tokens of query and passage together (default: the model's)")
-    add("--batch-size", type=int, default=32, metavar="N", help="pairs at once (default: 32)")
-    add("--threads", type=int, default=1, metavar="N", help="CPU threads (default: 1)")
-    add("--device", default="cpu", metavar="D", help="torch device, say cuda:0 (default: cpu)")
-    add("--output", required=True, metavar="FILE", help="TREC run to write; FILE.scores holds the scores meanwhile")
-    add("--resume", action="store_true", help="go on with what a stopped command has in FILE.scores")
+    add_corpus(texts, "texts of the documents", required=False)
+    texts.add_argument("--index", metavar="INDEX", help="texts of the documents: Lucene index, folder or prebuilt name")
+    add = parser.add_argument
+    add("--model", required=True, metavar="MODEL", help="cross-encoder with safetensors: folder or hub name")
+    add("--depth", type=positive_int, default=30, metavar="N", help="documents re-ranked per query")
+    add(
+        "--max-length",
+        type=bounded(int, 8),
+        metavar="N",
+        help="maximum length of query and passage together, in tokens (default: the model's)",
+    )
+    add_batch_size(parser, 32, "query-passage pairs scored at once")
+    add_threads(parser)
+    add_device(parser, "cpu")
+    add_output(parser, "TREC run to write; scores are kept in FILE.scores until it is complete")
+    add_resume(parser, "continue from the scores that a stopped command left in FILE.scores")
     return parser
 
 

@@ -6,7 +6,22 @@ import random
 import tempfile
 from collections.abc import Mapping, Sequence
 
-from jpq_pyserini.cli import run_main
+from jpq_pyserini.cli import (
+    add_batch_size,
+    add_corpus,
+    add_device,
+    add_new_directory,
+    add_qrels,
+    add_runs,
+    add_seed,
+    add_threads,
+    add_topics,
+    bounded,
+    new_parser,
+    positive_int,
+    run_main,
+    say,
+)
 from jpq_pyserini.data.runs import read_run
 from jpq_pyserini.data.topics import read_qrels, read_topics
 from jpq_pyserini.encoders.text_encoder import quietly
@@ -20,19 +35,14 @@ example:
   python -m jpq_pyserini.eval.rerank.train --model sentence-transformers/all-MiniLM-L6-v2 --topics train.tsv \\
       --qrels qrels.train.txt --run run.bm25.train.txt --run run.jpq.train.txt --corpus corpus.jsonl --output reranker
 
-Each step sees some queries, each with a relevant passage and NEGATIVES of its hits that are not relevant, and learns to
-score the first above each of the others (RankNet, sentence-transformers' trainer). Then: eval.rerank --model reranker.
+Each query comes with one relevant passage and NEGATIVES of its hits that are not relevant; the model learns to score
+the first above the others (RankNet loss, sentence-transformers' trainer). Then: eval.rerank --model reranker.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, choose passages, train, save the model."""
     args = _parser().parse_args(argv)
-    for name in ("negatives", "batch_size", "epochs", "threads"):
-        if getattr(args, name) < 1:
-            raise JPQError(f"--{name.replace('_', '-')} {getattr(args, name)}: must be at least 1")
-    if args.max_length < 8:
-        raise JPQError(f"--max-length {args.max_length}: must be at least 8 tokens, for a query and a passage")
     if not 0 < args.lr < 1:
         raise JPQError(f"--lr {args.lr}: must be above 0 and below 1")
     refuse_existing(args.output)
@@ -46,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     texts = corpus_texts(args.corpus, {docid for docids in lists.values() for docid in docids})
     with new_directory(args.output) as directory:
         _train(args, [(topics[qid], [texts[docid] for docid in docids]) for qid, docids in lists.items()], directory)
-    print(f"trained on {len(lists):,} of {len(topics):,} queries, {args.negatives + 1} passages each")
-    print(f"wrote {args.output}")
+    say(f"trained on {len(lists):,} of {len(topics):,} queries, {args.negatives + 1} passages each")
+    say(f"wrote {args.output}")
 
 
 def training_lists(
@@ -131,28 +141,33 @@ def _train(args, lists: Sequence[tuple[str, list[str]]], directory) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m jpq_pyserini.eval.rerank.train",
-        description="Fine-tune a cross-encoder on judged queries, with what runs found for them as negatives.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = new_parser(
+        "jpq_pyserini.eval.rerank.train",
+        "Fine-tune a cross-encoder on judged queries, with the top hits of first-stage runs as negatives.",
+        _EXAMPLE,
     )
     add = parser.add_argument
-    add("--model", required=True, metavar="M", help="transformer with safetensors to start from: folder or hub name")
-    add("--topics", required=True, metavar="T", help="training queries: a file, or a topics name that Pyserini knows")
-    add("--qrels", required=True, metavar="Q", help="their judgements: a file, or a name that Pyserini knows")
-    add("--run", required=True, action="append", metavar="RUN", help="hits to take negatives from; may be repeated")
-    add("--corpus", required=True, metavar="PATH", help="texts: a JsonCollection, a file or a folder")
-    add("--negatives", type=int, default=3, metavar="N", help="passages beside the relevant one (default: 3)")
-    add("--epochs", type=int, default=1, metavar="N", help="times to go over the queries (default: 1)")
-    add("--batch-size", type=int, default=8, metavar="N", help="queries a step (default: 8)")
-    add("--lr", type=float, default=1e-4, metavar="X", help="learning rate, falling to 0 (default: 1e-4)")
-    add("--max-length", type=int, default=192, metavar="N", help="tokens of query and passage together (default: 192)")
-    add("--bf16", action=argparse.BooleanOptionalAction, default=False, help="multiply in bfloat16 (default: no)")
-    add("--threads", type=int, default=1, metavar="N", help="CPU threads (default: 1)")
-    add("--device", default="cpu", metavar="D", help="torch device, say cuda:0 (default: cpu)")
-    add("--seed", type=int, default=42, metavar="N", help="of the passages drawn and of their order (default: 42)")
-    add("--output", required=True, metavar="DIR", help="folder to write the cross-encoder to")
+    add("--model", required=True, metavar="MODEL", help="model to start from, with safetensors: folder or hub name")
+    add_topics(parser, "training queries")
+    add_qrels(parser, "relevance judgements of the training queries")
+    add_runs(parser, "runs of the training queries, whose hits are the negatives", metavar="RUN")
+    add_corpus(parser, "texts of the documents")
+    add("--negatives", type=positive_int, default=3, metavar="N", help="negatives per query")
+    add("--epochs", type=positive_int, default=1, metavar="N", help="passes over the training queries")
+    add_batch_size(parser, 8, "queries per training step")
+    add("--lr", type=float, default=1e-4, metavar="X", help="peak learning rate; warmed up, then decayed linearly to 0")
+    add(
+        "--max-length",
+        type=bounded(int, 8),
+        default=192,
+        metavar="N",
+        help="maximum length of query and passage together, in tokens",
+    )
+    add("--bf16", action=argparse.BooleanOptionalAction, default=False, help="train in bfloat16")
+    add_threads(parser)
+    add_device(parser, "cpu")
+    add_seed(parser, "random seed of the negatives drawn and of the order of the queries")
+    add_new_directory(parser, "folder of the cross-encoder")
     return parser
 
 

@@ -3,10 +3,9 @@
 import argparse
 import os
 import re
-import sys
 from collections.abc import Sequence
 
-from jpq_pyserini.cli import run_main
+from jpq_pyserini.cli import add_output, add_topics, new_parser, positive_int, progress, run_main, say
 from jpq_pyserini.data.runs import Row, new_run_file
 from jpq_pyserini.data.topics import read_topics
 from jpq_pyserini.errors import JPQError
@@ -15,25 +14,25 @@ from jpq_pyserini.eval.submission.findings import Findings
 from jpq_pyserini.eval.submission.query import CorpusDocids, Rules, checked
 
 REPAIRS = {
-    "line-ends": "Windows line ends, byte order mark",
-    "comments": "leave out lines that start with #, such as ir_metadata's header",
-    "msmarco": "three columns (qid docid rank) become six, score 1 / rank",
-    "q0": "second column",
-    "topics": "leave out lines of queries that are not among the topics",
-    "missing": "list the document --dummy for topics without results",
-    "corpus": "leave out documents that are not in the corpus",
-    "duplicates": "keep the best-scored line of a document",
-    "depth": "leave out what lies below --depth",
-    "order": "bring the lines of a query together, in the order of the ranks",
-    "ranks": "number anew from the scores, where ranks and scores disagree or ranks are no numbers",
-    "scores": "score anew from the ranks (1 / rank), where they disagree",
-    "ties": "lower equal scores by the least possible, so that trec_eval keeps the order of the ranks",
+    "line-ends": "make Windows line ends plain, remove a byte order mark",
+    "comments": "remove lines that start with #, such as ir_metadata's header",
+    "msmarco": "turn MS MARCO's three columns (qid docid rank) into six, score 1 / rank",
+    "q0": "write Q0 in the second column",
+    "topics": "remove lines of queries that are not among the topics",
+    "missing": "list the document of --dummy for topics without results",
+    "corpus": "remove documents that are not in the corpus",
+    "duplicates": "keep the best-scored line of a document listed twice",
+    "depth": "remove documents ranked below --depth",
+    "order": "sort the lines by query and rank",
+    "ranks": "renumber by descending score, where ranks and scores disagree or ranks are not numbers",
+    "scores": "rescore as 1 / rank, where ranks and scores disagree",
+    "ties": "lower tied scores by the least possible amount, so that trec_eval keeps the order of the ranks",
 }
 _EXAMPLE = """\
 example:
   python -m jpq_pyserini.eval.submission run.jpq.txt --topics dl19-passage --corpus-docids index/ --tag jpqM48
 
-Repairs, none of them unless asked for, each told with a count:
+Repairs, applied only on request and reported with counts:
 """ + "".join(f"  {name:<12}{meaning}\n" for name, meaning in REPAIRS.items())
 
 
@@ -49,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except Scattered:
         queries, lines = _attempt(args, topics, rules, output, regroup=True)
     made = "are fit to be submitted" if args.check else f"in {output}, tag {args.tag}"
-    print(f"{args.run}: {lines:,} lines for {queries:,} of {len(topics):,} topics {made}")
+    say(f"{args.run}: {lines:,} lines for {queries:,} of {len(topics):,} topics {made}")
 
 
 def _attempt(args, topics: list[str], rules: Rules, output: str, *, regroup: bool) -> tuple[int, int]:
@@ -58,7 +57,7 @@ def _attempt(args, topics: list[str], rules: Rules, output: str, *, regroup: boo
     with open(os.devnull, "wb") if args.check else new_run_file(output) as file:
         queries, lines = _written(args, topics, rules, findings, file, regroup)
         for severity, line in findings.lines():
-            print(f"{severity}: {args.run}: {line}", file=sys.stdout if severity == "repaired" else sys.stderr)
+            (say if severity == "repaired" else progress)(f"{severity}: {args.run}: {line}")
         if args.repair == ["all"] and findings.rising * 2 > queries:
             raise JPQError(
                 f"{args.run}: scores rise with the ranks in {findings.rising:,} of {queries:,} queries, as distances "
@@ -110,8 +109,6 @@ def _check(args, output: str) -> None:
             f"--tag {args.tag!r} of {len(args.tag)} characters: TREC wants 1 to {args.tag_max} letters, digits, "
             "'_', '.' or '-'"
         )
-    if args.depth < 1:
-        raise JPQError(f"--depth {args.depth}: give a positive number")
     if "missing" in args.repair and args.dummy is None:
         raise JPQError("--repair missing needs --dummy DOCID, the document to list for a topic without results")
     if args.dummy is not None and len(args.dummy.split()) != 1:
@@ -121,24 +118,34 @@ def _check(args, output: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m jpq_pyserini.eval.submission",
-        description="Check a TREC run as TREC's own checkers do, set its tag, and write the file to submit.",
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = new_parser(
+        "jpq_pyserini.eval.submission",
+        "Check a TREC run as TREC's own checkers do, set its tag, and write the file to submit.",
+        _EXAMPLE,
     )
     add = parser.add_argument
-    add("run", metavar="RUN", help="run file, .gz too")
-    add("--topics", required=True, metavar="T", help="topics file, or a topics name that Pyserini knows")
+    add("run", metavar="RUN", help="run to check: TREC format, .gz too")
+    add_topics(parser, "queries of the track")
     add("--tag", required=True, metavar="TAG", help="run tag: letters, digits, '_', '.', '-'; some tracks allow fewer")
-    add("--tag-max", type=int, default=20, metavar="N", help="longest tag; TREC's tracks say 12 to 25 (default: 20)")
-    add("--corpus-docids", metavar="F", help="file with a docid a line, .gz too, or Faiss index folder: check docids")
-    add("--depth", type=int, default=1000, metavar="N", help="most documents a topic (default: 1000)")
-    add("--allow-missing", action="store_true", help="topics without results are in order")
-    add("--repair", nargs="+", default=[], choices=[*REPAIRS, "all"], metavar="R", help="see below; all: but scores")
+    add("--tag-max", type=positive_int, default=20, metavar="N", help="longest run tag allowed; tracks say 12 to 25")
+    add(
+        "--corpus-docids",
+        metavar="FILE",
+        help="also check that docids are in the corpus: file with one docid a line (.gz too), or Faiss index folder",
+    )
+    add("--depth", type=positive_int, default=1000, metavar="N", help="maximum number of documents per topic")
+    add("--allow-missing", action="store_true", help="do not report topics without results")
+    add(
+        "--repair",
+        nargs="+",
+        default=[],
+        choices=[*REPAIRS, "all"],
+        metavar="NAME",
+        help="repairs to apply (see below); 'all' = all except scores",
+    )
     add("--dummy", metavar="DOCID", help="document to list for topics without results, with --repair missing")
-    add("--output", metavar="FILE", help="file to submit, gzipped if named .gz (default: TAG, as TREC wants it named)")
-    add("--check", action="store_true", help="write nothing")
+    add_output(parser, "file to submit, gzipped if named .gz (default: TAG, as TREC wants it named)", required=False)
+    add("--check", action="store_true", help="only check, write nothing")
     return parser
 
 
