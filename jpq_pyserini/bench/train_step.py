@@ -65,12 +65,12 @@ class PublishedStep:
         total = 0.0
         for query, rows, positives in zip(rotated, found, relevant, strict=True):
             missing = [row for row in positives if row not in rows]
-            rows = torch.cat([rows, torch.tensor(missing, dtype=torch.int64)])
-            labels = torch.isin(rows, torch.tensor(positives))
-            sub_vectors = torch.arange(len(self.model.centroids)).expand(len(rows), -1)
+            rows = torch.cat([rows, rows.new_tensor(missing)])
+            labels = torch.isin(rows, rows.new_tensor(positives))
+            sub_vectors = torch.arange(len(self.model.centroids), device=rows.device).expand(len(rows), -1)
             documents = self.model.centroids[sub_vectors, self.model.codes[rows].long()].reshape(len(rows), -1)
             scores = (query * documents).sum(-1)
-            gains = 1.0 / (1 + torch.arange(len(rows)))
+            gains = 1.0 / (1 + torch.arange(len(rows), device=rows.device))
             weights = (gains[labels].unsqueeze(1) - gains[~labels].unsqueeze(0)).abs()
             differences = scores[~labels].unsqueeze(0) - scores[labels].unsqueeze(1)
             total = total + (torch.log(1 + torch.exp(differences)) * weights).mean()

@@ -1,0 +1,63 @@
+"""``python -m jpq_pyserini.bench.gpu``: everything a GPU should be fast at, measured within a few minutes.
+
+The parts run in the order of what they tell: search over codes, training, encoding. Each has a share of the time, and
+the results are written after each measurement, so that a run that is cut still tells. Without a GPU it runs to its end
+on small sizes, which shows that it works and nothing else.
+"""
+
+import json
+import platform
+from pathlib import Path
+
+import torch
+
+from jpq_pyserini.bench.gpu import encoding, search, training
+from jpq_pyserini.bench.gpu.clock import Clock
+from jpq_pyserini.cli import add_device, add_output, bounded, command_line, new_parser, progress, run_main, say
+from jpq_pyserini.index import library_versions
+from jpq_pyserini.storage import new_file
+
+MODULE = "jpq_pyserini.bench.gpu"
+#: Name, part, share of the time.
+PARTS = (("search", search, 0.5), ("training", training, 0.35), ("encoding", encoding, 0.15))
+
+
+def main(argv=None) -> None:
+    """Measure all parts and write the results after each measurement."""
+    parser = new_parser(MODULE, __doc__)
+    add_output(parser, "results, as JSON")
+    parser.add_argument(
+        "--minutes", type=bounded(float, 0.05), default=6.0, metavar="X", help="time of all parts together"
+    )
+    parser.add_argument("--parts", nargs="+", choices=[name for name, _, _ in PARTS], help="only these parts")
+    add_device(parser, what="torch device; a GPU where there is one")
+    args = parser.parse_args(argv)
+    device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
+    small = not device.startswith("cuda")
+    record = {
+        "command": command_line(MODULE, argv),
+        "device": torch.cuda.get_device_name(device) if not small else f"{platform.machine()} CPU, small sizes",
+        "versions": library_versions(),
+        "points": [],
+    }
+    parts = [part for part in PARTS if args.parts is None or part[0] in args.parts]
+    whole = sum(share for _, _, share in parts)
+    for name, part, share in parts:
+        progress(f"{name}: up to {60 * args.minutes * share / whole:.0f} s")
+        for point in part.points(Clock(60 * args.minutes * share / whole), device, small):
+            record["points"].append(point)
+            with new_file(args.output) as file:
+                json.dump(record, file, indent=1)
+            progress("  " + as_line(point))
+    say(f"{len(record['points'])} measurements on {record['device']}: {Path(args.output)}")
+
+
+def as_line(point: dict) -> str:
+    """One measurement in a line."""
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in point.items()
+    )
+
+
+if __name__ == "__main__":
+    run_main(main)
