@@ -1,8 +1,6 @@
 """Negatives of a training step: searched with the current weights, drawn at random, or taken from a run."""
 
-import logging
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,14 +9,10 @@ import torch
 from torch import Tensor
 
 from jpq_pyserini.data.flat import FlatFolder
-from jpq_pyserini.data.run_hits import best_irrelevant
 from jpq_pyserini.data.topics import TrainingQuery
-from jpq_pyserini.errors import JPQError
 from jpq_pyserini.train.config import TrainConfig
 from jpq_pyserini.train.model import JPQModel
 from jpq_pyserini.train.search import Search, code_search, flat_search
-
-logger = logging.getLogger(__name__)
 
 # Last element of the seed sequence of a draw: [seed, step, position, 1] never equals [seed, epoch] of the batch order.
 _DRAW = 1
@@ -95,7 +89,7 @@ class RunNegatives:
     """The top irrelevant documents of a run, the same at every step.
 
     Args:
-        table: (Q, n) int32 rows, -1 for none, as :func:`negatives_of_run` returns them.
+        table: (Q, n) int32 rows, -1 for none, of :func:`~jpq_pyserini.train.run_negatives.negatives_of_run`.
     """
 
     def __init__(self, table: np.ndarray):
@@ -119,7 +113,7 @@ def make_negatives(
     Args:
         config, model, flat, training: of the run; the model is on its device and not trained yet.
         search: of the index that is trained (:func:`~jpq_pyserini.train.search.index_search`).
-        table: what :func:`negatives_of_run` returned, for ``--negatives-from run``.
+        table: what :func:`~jpq_pyserini.train.run_negatives.negatives_of_run` returned, for ``--negatives-from run``.
     """
     documents = len(flat.docids)
     if config.negatives_from == "random":
@@ -132,35 +126,6 @@ def make_negatives(
     elif config.negatives_from == "flat":
         search = flat_search(model, flat)
     return SearchedNegatives(search, training, documents, config.negatives, by_teacher=static)
-
-
-def negatives_of_run(
-    path: str | os.PathLike,
-    training: Sequence[TrainingQuery],
-    rows: Mapping[str, int],
-    count: int,
-    progress: bool = True,
-) -> tuple[Sequence[TrainingQuery], np.ndarray]:
-    """Read the best ``count`` irrelevant documents of each training query from a run.
-
-    Args:
-        path, training, rows, count, progress: as for :func:`~jpq_pyserini.data.run_hits.best_irrelevant`.
-
-    Returns:
-        the training queries that have any, and their negatives, (Q, count) int32 rows, -1 for none.
-
-    Raises:
-        JPQError: a bad run, or one that has negatives for no query.
-    """
-    table = best_irrelevant(path, training, rows, count, progress)
-    kept = np.flatnonzero(table[:, 0] >= 0)
-    left_out = len(training) - len(kept)
-    if not len(kept):
-        raise JPQError(f"--negatives-run {path}: all its hits are relevant: give one with more hits")
-    if left_out:
-        logger.warning("%s: %d of %d training queries have no irrelevant hit, left out", path, left_out, len(training))
-        training, table = [training[position] for position in kept], table[kept]
-    return training, table
 
 
 @dataclass(frozen=True)

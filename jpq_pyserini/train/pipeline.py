@@ -31,9 +31,10 @@ from jpq_pyserini.train.inputs import (
     wants_cpu,
 )
 from jpq_pyserini.train.model import JPQModel
-from jpq_pyserini.train.negatives import make_negatives, negatives_of_run
+from jpq_pyserini.train.negatives import make_negatives
 from jpq_pyserini.train.optimizer import DivergenceError
 from jpq_pyserini.train.report import TrainReport, training_record
+from jpq_pyserini.train.run_negatives import negatives_of_run
 from jpq_pyserini.train.search import index_search
 from jpq_pyserini.train.step import TrainingStep
 from jpq_pyserini.train.stopwatch import Stopwatch

@@ -194,8 +194,6 @@ def test_tuned_command_line(tmp_path, runs):
         (["--run", "b={1}", "--weights", "1", "nan"], "weights 1 nan: give finite numbers"),
         (["--run", "b={1}", "--weights", "0", "0"], "not all zero"),
         (["--run", "b={1}", "--weights", "balanced"], "use --normalise none"),
-        (["--run", "b={1}", "--hits", "0"], "hits 0: give a positive number"),
-        (["--run", "b={1}", "--rrf-k", "-1"], "rrf_k -1"),
         (["--run", "b={1}", "--tag", "two words"], "give one word"),
         (["--run", "b={1}", "--tune-run", "a={0}"], "go together"),
         (["--run", "b={1}", "--tune-run", "a={0}", "--tune-qrels", "q"], "--tune-run names a but --run names a, b"),
@@ -209,6 +207,20 @@ def test_bad_options_get_one_line(tmp_path, runs, words, message):
         fusion.main(words)
     assert message in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--hits", "0"], "argument --hits: 0 is not a whole number from 1 to "),
+        (["--rrf-k", "-1"], "argument --rrf-k/--rrf.k: -1 is not a number from 0 to 1000000"),
+        (["--rrf-k", "inf"], "argument --rrf-k/--rrf.k: inf is not"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(words, message, capsys):
+    with pytest.raises(SystemExit):
+        fusion.main(["--run", "a=a", "--run", "b=b", "--output", "out", *words])
+    assert message in capsys.readouterr().err
 
 
 def test_a_grid_that_is_too_fine_or_a_score_too_large():

@@ -12,12 +12,12 @@ import torch
 
 from jpq_pyserini import JPQError, JPQFaissSearcher, TrainConfig, train_index
 from jpq_pyserini.data.docids import RowsByDocid
-from jpq_pyserini.data.run_hits import best_irrelevant
 from jpq_pyserini.data.runs import read_run
 from jpq_pyserini.data.topics import TrainingQuery
 from jpq_pyserini.train import step as training_step
 from jpq_pyserini.train.inputs import EncoderSource, QueryFiles, Run
 from jpq_pyserini.train.negatives import RandomNegatives, split_negatives
+from jpq_pyserini.train.run_negatives import best_irrelevant
 
 from helpers.processes import run_python
 from helpers.training import ENVIRONMENT, FAST, command, run, start, trained_by_one_and_by_two, wait_for_step

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping, Sequence
 
-from jpq_pyserini.cli import add_output, add_qrels, add_runs, new_parser, run_main, say
+from jpq_pyserini.cli import add_output, add_qrels, add_runs, bounded, new_parser, positive_int, run_main, say
 from jpq_pyserini.data.runs import named_paths, read_run, write_run
 from jpq_pyserini.data.topics import read_qrels
 from jpq_pyserini.errors import JPQError
@@ -113,9 +113,16 @@ def _parser() -> argparse.ArgumentParser:
         help="one per run, in their order (default: equal); the word balanced: weights that give unnormalised scores "
         "equal spread",
     )
-    add("--rrf-k", "--rrf.k", type=float, default=60, metavar="K", help="constant k of reciprocal rank fusion")
-    add("--depth", type=int, default=1000, metavar="N", help="hits of each run that count, per query")
-    add("--hits", type=int, default=1000, metavar="N", help="hits to write per query")
+    add(
+        "--rrf-k",
+        "--rrf.k",
+        type=bounded(float, 0, 1e6),
+        default=60.0,
+        metavar="K",
+        help="constant k of reciprocal rank fusion",
+    )
+    add("--depth", type=positive_int, default=1000, metavar="N", help="hits of each run that count, per query")
+    add("--hits", type=positive_int, default=1000, metavar="N", help="hits to write per query")
     add("--tag", "--runtag", default="fusion", metavar="TAG", help="run tag, the last column of the run")
     add_output(parser, "run to write, best hit first; gzipped if named .gz", "RUN")
     tuning = parser.add_argument_group(

@@ -30,7 +30,7 @@ class Fusion:
         hits: documents in the fused run, for each query.
 
     Raises:
-        JPQError: a value out of range.
+        JPQError: a weight that is negative or not finite, or all weights are zero.
     """
 
     method: str = "rrf"
@@ -41,14 +41,10 @@ class Fusion:
     hits: int = 1000
 
     def __post_init__(self):
-        for name, value, known in (("method", self.method, METHODS), ("normalise", self.normalise, NORMALISATIONS)):
-            if value not in known:
-                raise JPQError(f"{name} {value!r}: there are {', '.join(known)}")
-        for name in ("depth", "hits"):
-            if getattr(self, name) < 1:
-                raise JPQError(f"{name} {getattr(self, name)}: give a positive number")
-        if not (np.isfinite(self.rrf_k) and self.rrf_k >= 0):
-            raise JPQError(f"rrf_k {self.rrf_k}: give a finite number that is not negative (the usual one is 60)")
+        assert self.method in METHODS, self.method
+        assert self.normalise in NORMALISATIONS, self.normalise
+        assert min(self.depth, self.hits) > 0, (self.depth, self.hits)
+        assert 0 <= self.rrf_k < np.inf, self.rrf_k
         if self.weights is not None:
             sound = all(np.isfinite(weight) and weight >= 0 for weight in self.weights)
             if not sound or not any(self.weights):

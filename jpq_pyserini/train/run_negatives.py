@@ -1,6 +1,7 @@
-"""Negatives out of a run file, read line by line: what is kept is an int32 row a negative, no docids."""
+"""Negatives from a run file, read line by line: what is kept is one int32 row per negative, no docids."""
 
 import functools
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from itertools import groupby, islice
@@ -12,7 +13,38 @@ from jpq_pyserini.data.runs import Row, rows
 from jpq_pyserini.data.topics import TrainingQuery
 from jpq_pyserini.errors import JPQError
 
+logger = logging.getLogger(__name__)
+
 _DOCIDS_KEPT = 1 << 20  # whose rows need no second look-up
+
+
+def negatives_of_run(
+    path: str | os.PathLike,
+    training: Sequence[TrainingQuery],
+    row_of: Mapping[str, int],
+    count: int,
+    progress: bool = True,
+) -> tuple[Sequence[TrainingQuery], np.ndarray]:
+    """Read the best ``count`` irrelevant documents of each training query from a run.
+
+    Args:
+        path, training, row_of, count, progress: as for :func:`best_irrelevant`.
+
+    Returns:
+        the training queries that have any, and their negatives, (Q, count) int32 rows, -1 for none.
+
+    Raises:
+        JPQError: a bad run, or one that has negatives for no query.
+    """
+    table = best_irrelevant(path, training, row_of, count, progress)
+    kept = np.flatnonzero(table[:, 0] >= 0)
+    left_out = len(training) - len(kept)
+    if not len(kept):
+        raise JPQError(f"--negatives-run {path}: all its hits are relevant: give one with more hits")
+    if left_out:
+        logger.warning("%s: %d of %d training queries have no irrelevant hit, left out", path, left_out, len(training))
+        training, table = [training[position] for position in kept], table[kept]
+    return training, table
 
 
 def best_irrelevant(
