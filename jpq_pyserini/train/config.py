@@ -5,6 +5,7 @@ from typing import Any
 
 from jpq_pyserini.cli import check_settings, flag_of, setting
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index.vectors import DEFAULT_DTYPE, DTYPES
 
 #: Section 4.3 of the paper: the centroids' learning rate by M.
 PAPER_CENTROID_LR = {16: 5e-6, 24: 5e-6, 32: 2e-5, 48: 1e-4, 64: 1e-4, 96: 1e-4}
@@ -17,7 +18,8 @@ LOSSES = ("lambdarank", "ranknet", "hinge")
 NBITS = (4, 8)
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
-SCORINGS = ("quantized", "flat")
+SCORINGS = ("quantized", "flat", "both")
+VECTORS = ("none", *DTYPES, "flat")
 NEGATIVE_SOURCES = ("quantized", "flat", "static", "random", "run")
 _NEGATIVES_WITHOUT_CODES = ("flat", "random", "run")
 ENCODER_PARTS = ("all", "no-word-embeddings", "none")
@@ -47,6 +49,7 @@ _FLAT = {"compress": False, "scoring": "flat"}
 METHODS = {
     "jpq": Method({}, "JPQ with score-aware codes: the default"),
     "jpq-neighbours": Method({"neighbours": 8}, "the same, codes also separate nearest neighbours"),
+    "jpq-rescore": Method({"rescore": 200}, "JPQ for two-stage search, with the document vectors on disk"),
     "jpq-paper": Method({"score_aware": 0.0}, "JPQ as published"),
     "opq": Method({"score_aware": 0.0, "epochs": 0.0}, "OPQ without training; needs no queries"),
     "jpq-negatives": Method(
@@ -105,8 +108,11 @@ class TrainConfig:
         200, "LambdaRank: ranks beyond this cut-off get zero weight; the paper takes 200 for passages, 10 for documents"
     )
     margin: float = setting(1.0, "margin of the hinge loss, in scaled scores", least=0)
-    scoring: str = setting(
-        "quantized", "scores in the loss: of the quantized or of the uncompressed (flat) embeddings", choices=SCORINGS
+    scoring: str | None = setting(
+        None,
+        "scores in the loss: of the quantized or of the uncompressed (flat) embeddings, or the mean loss of both",
+        "quantized, with --rescore both",
+        choices=SCORINGS,
     )
     negatives_from: str = setting(
         "quantized",
@@ -124,6 +130,20 @@ class TrainConfig:
     )
     reconstruction: float = setting(
         0.0, "weight of the reconstruction error of the relevant documents in the loss (DPQ)", least=0
+    )
+    rescore: int = setting(
+        0,
+        "train for two-stage search: the quantized index proposes N candidates, the uncompressed document vectors rank "
+        "them; on dev queries likewise. 0 trains for search in the quantized index alone",
+        least=0,
+        most=_INT32,
+    )
+    vectors: str | None = setting(
+        None,
+        "document vectors stored with the index for two-stage search, a quarter (int8), half or all of the size of the "
+        "embeddings on disk; flat refers to the folder of --embeddings, which then has to stay",
+        "none, with --rescore int8",
+        choices=VECTORS,
     )
     compress: bool = setting(True, "write a quantized index; without it a flat index with the trained query encoder")
     negatives: int = _count(200, "negatives per query")
@@ -192,6 +212,8 @@ class TrainConfig:
     def _contradiction(self) -> str | None:
         if self.neighbours and not self.compress:
             return "--neighbours is about codes, and --no-compress writes none: leave one of them out"
+        if not self.compress and (self.rescore or self.effective_vectors != "none"):
+            return "--rescore and --vectors are for quantized indexes, --no-compress writes none: leave one of them out"
         if not self.compress and (self.scoring != "flat" or self.negatives_from not in _NEGATIVES_WITHOUT_CODES):
             return (
                 "--no-compress trains on the flat index: add --scoring flat, and --negatives-from "
@@ -199,6 +221,8 @@ class TrainConfig:
             )
         if self.reconstruction and not self.labels_needed:
             return "--reconstruction needs relevant documents: lower --distillation below 1, and give --qrels"
+        if self.rescore and self.effective_vectors == "none":
+            return f"--rescore {self.rescore} needs the document vectors: leave --vectors none out"
         if self.compress and self.train_centroids and self.scoring == "flat" and not self.reconstruction:
             return "--scoring flat gives the centroids no gradient: add --no-train-centroids"
         return None
@@ -207,6 +231,16 @@ class TrainConfig:
     def labels_needed(self) -> bool:
         """Whether training needs relevance judgements: always, unless the loss is distillation alone."""
         return self.distillation < 1
+
+    @property
+    def effective_scoring(self) -> str:
+        """Scores in the loss: as set, else the default, which depends on ``rescore``."""
+        return self.scoring or ("both" if self.rescore else "quantized")
+
+    @property
+    def effective_vectors(self) -> str:
+        """How document vectors are stored: as set, else the default, which depends on ``rescore``."""
+        return self.vectors or (DEFAULT_DTYPE if self.rescore else "none")
 
     @property
     def effective_score_aware(self) -> float:

@@ -16,7 +16,9 @@ from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.encoders.text_encoder import save_text_encoder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import JPQIndex, save_flat_index
+from jpq_pyserini.index.attached import ArrayVectors, Vectors
 from jpq_pyserini.index.coding import code_flat
+from jpq_pyserini.index.vectors import StoredVectors
 from jpq_pyserini.storage import refuse_existing
 from jpq_pyserini.train import initialise
 from jpq_pyserini.train.checkpoint import CheckpointDirectory
@@ -35,7 +37,7 @@ from jpq_pyserini.train.negatives import make_negatives
 from jpq_pyserini.train.optimizer import DivergenceError
 from jpq_pyserini.train.report import TrainReport, training_record
 from jpq_pyserini.train.run_negatives import negatives_of_run
-from jpq_pyserini.train.search import index_search
+from jpq_pyserini.train.search import RescoredSearch, index_search
 from jpq_pyserini.train.step import TrainingStep
 from jpq_pyserini.train.stopwatch import Stopwatch
 from jpq_pyserini.train.trainer import Trainer, total_steps
@@ -118,7 +120,8 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
         search = index_search(model, flat)
         negatives = make_negatives(config, model, flat, search, training, table)
         step = TrainingStep(model, negatives, training, config, scale, steps, watch)
-    trainer = Trainer(step, search, dev, accelerator, checkpoints, progress)
+        final = RescoredSearch(search, model, config.rescore) if config.rescore else search
+    trainer = Trainer(step, final, dev, accelerator, checkpoints, progress)
     try:
         trainer.run()
     except DivergenceError:  # and would again from the checkpoint
@@ -128,12 +131,7 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
 
     report = TrainReport.of(run.output, flat, codec, trainer)
     record = training_record(run, trainer, scale)
-    del (
-        trainer,
-        step,
-        search,
-        negatives,
-    )  # and with them the copy of the codes that was searched: writing needs one of its own
+    del trainer, step, search, final, negatives  # with the searched copy of the codes: writing needs one of its own
     with watch.phase("write"):
         if accelerator.is_main_process:
             _write(run, flat, codec, codes, model, record, progress, watch)
@@ -189,5 +187,14 @@ def _write(run: Run, flat: FlatFolder, codec, codes, model: JPQModel, record: di
     if run.config.reconstruction:  # DPQ: its codes follow its centroids
         trained = dataclasses.replace(trained, assignment_centroids=trained.centroids)
         codes = code_flat(flat, trained, progress)
-    index = JPQIndex(trained, codes, flat.docids, encoder=run.encoder.document_record(), training=record)
+    facts = {"encoder": run.encoder.document_record(), "training": record}
+    index = JPQIndex(trained, codes, flat.docids, vectors=_kept_vectors(flat, run.config), **facts)
     index.save(run.output, write_encoder)
+
+
+def _kept_vectors(flat: FlatFolder, config: TrainConfig) -> Vectors | None:
+    """Return what ``--vectors`` stores with the index."""
+    kept = config.effective_vectors
+    if kept == "none":
+        return None
+    return StoredVectors.of_flat(flat.path) if kept == "flat" else ArrayVectors(flat.embeddings, kept)

@@ -99,6 +99,8 @@ def training_record(run: Run, trainer: Trainer, score_scale: float) -> dict:
             "score_scale": score_scale,
             "centroid_lr": config.effective_centroid_lr,
             "score_aware": config.effective_score_aware,
+            "scoring": config.effective_scoring,
+            "vectors": config.effective_vectors,
         },
         "data": {name: os.path.basename(os.path.abspath(path)) for name, path in paths.items() if path is not None},
         "fingerprint": {name: fingerprint[name] for name in ("index", "docid", *list(paths)[1:])},

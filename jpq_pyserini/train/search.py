@@ -19,6 +19,7 @@ from jpq_pyserini.index.torch_search import best_by_codes, best_in_tiles, tile_r
 from jpq_pyserini.train.model import JPQModel
 
 _TORCH_DEVICES = {"cuda"}  # where torch searches; on all others Faiss does, on the CPU
+_QUERIES = 64  # whose candidates' embeddings are held at once
 
 
 class Search(Protocol):
@@ -108,6 +109,29 @@ class TorchFlatSearch:
         """See :class:`Search`; documents of equal score come in row order."""
         tiles = ((start, torch.from_numpy(chunk).to(queries.device)) for start, chunk in self._flat.chunks(self._tile))
         return best_in_tiles(queries.detach().float(), tiles, hits)[1]
+
+
+class RescoredSearch:
+    """Two-stage search: the best documents of another search, ranked by their uncompressed embeddings.
+
+    Args:
+        first: proposes candidates.
+        model: holds the embeddings.
+        candidates: how many, though never fewer than the hits wanted.
+    """
+
+    def __init__(self, first: Search, model: JPQModel, candidates: int):
+        self._first, self._model, self._candidates = first, model, candidates
+
+    def search(self, queries: Tensor, hits: int) -> Tensor:
+        """See :class:`Search`; documents of equal score come in the order of the first search."""
+        wanted = min(max(self._candidates, hits), len(self._model.flat))
+        parts = queries.detach().float().split(_QUERIES)
+        return torch.cat([self._best(part, self._first.search(part, wanted))[:, :hits] for part in parts])
+
+    def _best(self, queries: Tensor, rows: Tensor) -> Tensor:
+        scores = self._model.flat_scores(queries, rows.clamp(min=0)).masked_fill(rows < 0, -torch.inf)
+        return rows.gather(1, scores.argsort(dim=1, descending=True, stable=True))
 
 
 def code_search(model: JPQModel, centroids: Tensor) -> Search:

@@ -72,10 +72,10 @@ class TrainingStep:
             found = self.negatives.find(step, positions, queries.detach(), teacher)
             batch = split_negatives(found, relevant, config.negatives)
         with watch.phase("loss"):
-            scores = self._scores(queries, batch)  # s†, (B, P + n): equations 11 and 12
-            loss = self._loss(scores, teacher, batch)  # equation 16
+            scores = self._scores(queries, batch)  # s† or s, (B, P + n), or both: equations 11 and 12
+            loss = torch.stack([self._loss(each, teacher, batch) for each in scores]).mean()  # equation 16
             (loss * share).backward()  # equations 18 and 19
-            train_rr = _reciprocal_rank(scores.detach(), batch)
+            train_rr = _reciprocal_rank(scores[-1].detach(), batch)
         with watch.phase("update"):
             sum_gradients(model)
             norm = torch.nn.utils.clip_grad_norm_(model.encoder.parameters(), config.max_grad_norm)
@@ -85,10 +85,14 @@ class TrainingStep:
             self.optimizer.zero_grad()
         return loss.item(), train_rr
 
-    def _scores(self, queries: Tensor, batch: Batch) -> Tensor:
-        if self.config.scoring == "flat":
-            return self.model.flat_scores(queries, batch.rows)
-        return self.model.scores(self.model.rotate(queries), batch.rows)
+    def _scores(self, queries: Tensor, batch: Batch) -> list[Tensor]:
+        """Return the scores that the loss is taken of; last those that give the final order."""
+        scoring, scores = self.config.effective_scoring, []
+        if scoring in ("quantized", "both"):
+            scores.append(self.model.scores(self.model.rotate(queries), batch.rows))
+        if scoring in ("flat", "both"):
+            scores.append(self.model.flat_scores(queries, batch.rows))
+        return scores
 
     def _loss(self, scores: Tensor, teacher: Tensor | None, batch: Batch) -> Tensor:
         """Weigh ranking loss, distillation and reconstruction as the settings say."""

@@ -28,7 +28,8 @@ class Curve:
     Attributes:
         points: for each evaluation ``step``, ``rr@10`` on the dev queries, and since the last one: ``loss`` and
             ``train_rr``, the mean reciprocal rank of the first relevant document among a query's own candidates, which
-            says how hard the negatives are.
+            says how hard the negatives are. With ``--rescore`` N also ``r@N`` on the dev queries: the share of their
+            relevant documents that the codes propose.
         best_step: the step whose weights were kept.
     """
 
@@ -123,15 +124,17 @@ class Trainer:
     @torch.no_grad()
     def _evaluate(self) -> None:
         check_weights(self.step, self.model, self.config)
-        score = None
+        score, scores = None, {"rr@10": None}
         if self.dev:
             with self.watch.phase("evaluate"):
-                score = self.dev_score(self.dev)
+                scores = self.dev_scores(self.dev)
+            score = scores["rr@10"]
             if self.progress:
-                tqdm.write(f"step {self.step:,}: RR@10 {score:.4f} on {len(self.dev):,} dev queries")
+                shown = ", ".join(f"{name.upper()} {value:.4f}" for name, value in scores.items())
+                tqdm.write(f"step {self.step:,}: {shown} on {len(self.dev):,} dev queries")
         best = self.curve.best()
         means = {name: float(np.mean(values)) if values else None for name, values in self._since.items()}
-        self.curve.points.append({"step": self.step, "rr@10": score, **means})
+        self.curve.points.append({"step": self.step, **scores, **means})
         self.accelerator.log({name: v for name, v in self.curve.points[-1].items() if v is not None}, step=self.step)
         for values in self._since.values():
             values.clear()
@@ -139,13 +142,16 @@ class Trainer:
             self.curve.best_step = self.step
             self._best = {name: value.detach().clone() for name, value in trained_parameters(self.model).items()}
 
-    def dev_score(self, queries: Sequence[TrainingQuery]) -> float:
-        """Mean RR@10 of the current weights on ``queries``, searched exhaustively."""
+    def dev_scores(self, queries: Sequence[TrainingQuery]) -> dict[str, float]:
+        """Mean RR@10 of the current weights on ``queries``, searched exhaustively, and what :class:`Curve` says."""
         self.model.eval()
         embeddings = embed_queries(self.model.encoder, [query.text for query in queries])
         embeddings = torch.from_numpy(embeddings).to(self.model.device)
-        found = self.search.search(embeddings, min(CUTOFF, len(self.model.flat)))
-        return reciprocal_rank(found, [query.rows for query in queries])
+        candidates = self.config.rescore
+        found = self.search.search(embeddings, min(max(CUTOFF, candidates), len(self.model.flat)))
+        relevant = [query.rows for query in queries]
+        scores = {"rr@10": reciprocal_rank(found, relevant)}
+        return scores | ({f"r@{candidates}": recall(found[:, :candidates], relevant)} if candidates else {})
 
     def _out_of_patience(self) -> bool:
         after_best = sum(point["step"] > self.curve.best_step for point in self.curve.points)
@@ -207,3 +213,11 @@ def reciprocal_rank(found: Tensor | np.ndarray, relevant: Sequence[Sequence[int]
     for rows, wanted in zip(found[:, :CUTOFF].tolist(), map(set, relevant), strict=True):
         total += next((1.0 / rank for rank, row in enumerate(rows, 1) if row in wanted), 0.0)
     return total / max(1, len(found))
+
+
+def recall(found: Tensor, relevant: Sequence[Sequence[int]]) -> float:
+    """Mean share of the relevant rows of each query that are among the rows found for it, (B, n)."""
+    shares = [
+        len(set(rows) & set(wanted)) / len(set(wanted)) for rows, wanted in zip(found.tolist(), relevant, strict=True)
+    ]
+    return float(np.mean(shares))

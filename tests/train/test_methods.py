@@ -23,6 +23,7 @@ ADORE = {"scoring": "flat", "negatives_from": "flat", "compress": False}
 SETTINGS = {
     "jpq": {},
     "jpq-neighbours": {"neighbours": 8},
+    "jpq-rescore": {"rescore": 200},
     "jpq-paper": {"score_aware": 0.0},
     "opq": {"score_aware": 0.0, "epochs": 0},
     "jpq-negatives": {"score_aware": 0.0, "scoring": "flat", "train_centroids": False},
