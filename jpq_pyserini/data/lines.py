@@ -53,7 +53,8 @@ def is_comment(line: str) -> bool:
 
 def columns_of(line: str) -> list[str]:
     """Split at ASCII blanks only, as trec_eval does; ``str.split`` would cut ids at a no-break space."""
-    return line.split() if line.isascii() and not _OTHER_BLANK.search(line) else _COLUMN.findall(line)
+    plain = line.isascii() and (line.isprintable() or not _OTHER_BLANK.search(line))  # of runs most lines
+    return line.split() if plain else _COLUMN.findall(line)
 
 
 def quoted(line: str) -> str:

@@ -172,14 +172,14 @@ def read_run(path: str | os.PathLike, name: str | None = None) -> Run:
     path = os.fspath(path)
     queries: dict[str, tuple[list[str], array, array]] = {}
     docids: dict[str, str] = {}  # one string for each document, however many queries it is listed for
-    for row in rows(path):
-        try:
-            found, scores, ranks = queries[row.qid]
-        except KeyError:
-            found, scores, ranks = queries[row.qid] = [], array("d"), array("i")
-        found.append(docids.setdefault(row.docid, row.docid))
-        scores.append(row.score)
-        ranks.append(min(row.rank or 0, _GREATEST_RANK))
+    last = None
+    for _, qid, docid, rank, score, _ in rows(path):
+        if qid != last:
+            found, scores, ranks = queries.setdefault(qid, ([], array("d"), array("i")))
+            last = qid
+        found.append(docids.setdefault(docid, docid))
+        scores.append(score)
+        ranks.append(min(rank, _GREATEST_RANK) if rank else 0)
     _check_once(path, {qid: found for qid, (found, _, _) in queries.items()})
     return Run(name or run_name(path), path, queries)
 
