@@ -56,10 +56,10 @@ def neighbourhood_of(codec, codes: np.ndarray) -> Neighbourhood | None:
 
     None if the codec (a :class:`~jpq_pyserini.codec.ProductQuantizer`) wants no neighbours, or there are none.
     """
-    if not codec.neighbours or not len(codes):
+    if not codec.assignment.neighbours or not len(codes):
         return None
     rows = np.random.default_rng(0).choice(len(codes), min(REFERENCE, len(codes)), replace=False)
-    return Neighbourhood(codec.decode(codes[np.sort(rows)]), codec.neighbours)
+    return Neighbourhood(codec.decode(codes[np.sort(rows)]), codec.assignment.neighbours)
 
 
 class AcrossTerms:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from jpq_pyserini.codec import quantizer as codec
+from jpq_pyserini.codec import codes as numpy_codes
 from jpq_pyserini.errors import JPQError
 
 _ELEMENTS = 1 << 25  # distances held at once, 128 MB
@@ -78,7 +78,7 @@ def assign(rotated: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
     """Return the nearest centroids by L2: rotated (n, D), centroids (M, K, D/M) → codes (n, M) int64."""
     M, K, _ = centroids.shape
     if not rotated.is_cuda:  # Faiss's loop is several times faster than torch's argmax on a CPU
-        return torch.from_numpy(codec.assign(rotated.numpy(), centroids.numpy())).long()
+        return torch.from_numpy(numpy_codes.assign(rotated.numpy(), centroids.numpy())).long()
     half_norms = centroids.square().sum(-1).unsqueeze(1) * -0.5  # (M, 1, K)
     by_sub_vector = rotated.view(len(rotated), M, -1).transpose(0, 1)  # (M, n, D/M)
     rows = max(1, _ELEMENTS // (M * K))

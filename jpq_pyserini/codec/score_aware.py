@@ -81,14 +81,6 @@ def improve_centroids(
     return codes, centroids
 
 
-def cost(rotated: np.ndarray, codes: np.ndarray, centroids: np.ndarray, weight: float) -> float:
-    """Mean over the (N, D) documents of ‖r‖² + h·(u·r)²."""
-    rebuilt = centroids[np.arange(len(centroids)), codes].reshape(rotated.shape)
-    residual = rotated - rebuilt
-    along = (residual * rotated).sum(1) / np.maximum(np.linalg.norm(rotated, axis=1), _TINY)
-    return float((np.square(residual).sum(1) + weight * np.square(along)).mean())
-
-
 def mean_shrinkage(rotated: np.ndarray, codes: np.ndarray, centroids: np.ndarray) -> float:
     """Return β of given codes: the mean over the (N, D) documents of u·r as a share of their norm."""
     whole = _Part(rotated, codes, centroids, 0.0)

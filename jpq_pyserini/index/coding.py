@@ -159,14 +159,14 @@ def code_flat(
             f"{flat.path} has embeddings of dimension {D}, the codec {codec.dimension}: encode the documents with the "
             "encoder recorded in jpq.json"
         )
-    if codec.neighbours and reference is None:
-        reference = Neighbourhood(flat.sample(REFERENCE, seed=0), codec.neighbours)
+    if codec.assignment.neighbours and reference is None:
+        reference = Neighbourhood(flat.sample(REFERENCE, seed=0), codec.assignment.neighbours)
     codes, done = (np.empty((N, codec.m), dtype=np.uint8), 0) if kept is None else _codes_so_far(kept, N, codec.m)
     with tqdm(total=N, initial=done, desc="code", unit="doc", unit_scale=True, disable=not progress) as bar:
         for start, chunk in flat.chunks():
             if start < done:
                 continue
-            codes[start : start + len(chunk)] = codec.encode(chunk, reference)
+            codes[start : start + len(chunk)] = codec.beside(reference).encode(chunk)
             if kept is not None:
                 codes.flush()
                 with new_file(kept / _ROWS) as file:
@@ -186,9 +186,7 @@ def codec_digest(codec: ProductQuantizer) -> str:
     """Return the SHA-256 of what codes depend on: rotation, assignment centroids, costs of errors."""
     digest = hashlib.sha256(codec.assignment_centroids.tobytes())
     digest.update(b"" if codec.rotation is None else codec.rotation.tobytes())
-    digest.update(repr(codec.anisotropy).encode() if codec.anisotropy else b"")
-    for name in ("shrinkage", "neighbours"):
-        digest.update(f"{name}={getattr(codec, name)!r};".encode() if getattr(codec, name) else b"")
+    digest.update(repr(codec.assignment).encode())
     return digest.hexdigest()
 
 

@@ -57,10 +57,10 @@ def _lines(directory: Path, record: IndexRecord) -> list[str]:
 def _choice_lines(directory: Path) -> list[str]:
     if not (directory / CODEC).is_file():
         return []
-    codec = ProductQuantizer.load(directory / CODEC)
-    how = f"an error along a document costs {1 + codec.anisotropy:g} times as much" if codec.anisotropy else ""
-    towards = f"towards {codec.neighbours} neighbours more" if codec.neighbours else ""
-    return [f"chosen     by {'; '.join(filter(None, [how, towards])) or 'the nearest centroids'}"]
+    assignment = ProductQuantizer.load(directory / CODEC).assignment
+    h = f"score-aware, h={assignment.weight:g}" if assignment.weight else ""
+    neighbours = f"{assignment.neighbours} neighbours" if assignment.neighbours else ""
+    return [f"assignment {', '.join(filter(None, [h, neighbours])) or 'nearest centroids'}"]
 
 
 def _training_lines(training: dict) -> list[str]:

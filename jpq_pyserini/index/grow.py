@@ -36,7 +36,7 @@ def encode(
         if not finite.all():
             docid = docids[start + int(np.argmin(finite))]
             raise JPQError(f"the embedding of docid {docid} holds NaN or infinity: encode that document again")
-        codes[start : start + _ROWS] = codec.encode(part, reference)
+        codes[start : start + _ROWS] = codec.beside(reference).encode(part)
     return codes
 
 
@@ -119,10 +119,8 @@ def _codec_difference(first: ProductQuantizer, other: ProductQuantizer) -> str |
             return f"one has a {name} and the other none"
         if mine is not None and not np.array_equal(mine, theirs):
             return f"the {name.replace('_', ' ')} of their codecs differ (by up to {np.abs(mine - theirs).max():.2g})"
-    for name in ("anisotropy", "shrinkage", "neighbours"):
-        mine, theirs = getattr(first, name), getattr(other, name)
-        if mine != theirs:
-            return f"their codes were chosen with {name} {mine:g} and {theirs:g}"
+    if first.assignment != other.assignment:
+        return f"their codes were chosen differently, by {first.assignment} and {other.assignment}"
     return None
 
 

@@ -78,7 +78,7 @@ class Source:
             "encoder": settings,
             "corpus": self._corpus.fingerprint(),
         }
-        together = coding.CHUNK if like.codec.neighbours and reference is None else 1
+        together = coding.CHUNK if like.codec.assignment.neighbours and reference is None else 1
         folder = f"{os.fspath(output).rstrip(os.sep)}.coding"
         log = coding.CodeLog(folder, fingerprint, like.codec.m, self._args.resume, together)
         self._log = log

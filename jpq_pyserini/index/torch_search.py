@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jpq_pyserini.codec.quantizer import ProductQuantizer, pack_codes
+from jpq_pyserini.codec.codes import pack_codes
+from jpq_pyserini.codec.quantizer import ProductQuantizer
 
 _TILE_BYTES = 1 << 28  # memory of a decoded tile
 _TILE_ROWS = 1 << 17  # at most in a tile, so that scoring takes no more memory than decoding: 32 bytes a score

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from jpq_pyserini.codec.assignment import ScoreAware
+from jpq_pyserini.codec.codes import assign
 from jpq_pyserini.codec.neighbours import Neighbourhood
 from jpq_pyserini.codec.opq import train_opq
-from jpq_pyserini.codec.quantizer import ProductQuantizer, assign
+from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.codec.score_aware import improve_centroids, mean_shrinkage
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
@@ -19,7 +21,7 @@ from jpq_pyserini.storage import new_directory, replacement
 from jpq_pyserini.train.config import TrainConfig
 
 _CODEC, _CODES = "codec.safetensors", "codes.npy"
-_ANISOTROPIC_ROUNDS = 4
+_SCORE_AWARE_ROUNDS = 4
 _ELEMENTS = 1 << 26  # floats of directions towards neighbours held at once: 268 MB, and 1.6 times as much to work
 
 
@@ -92,8 +94,8 @@ def _score_aware(sample: np.ndarray, codec: ProductQuantizer, config: TrainConfi
     nearest = assign(rotated, centroids)
     if neighbours:
         shrinkage = mean_shrinkage(rotated, nearest, centroids)
-    moved = improve_centroids(rotated, nearest, centroids, weight, _ANISOTROPIC_ROUNDS, shrinkage, across)[1]
-    return ProductQuantizer(moved, moved, codec.rotation, weight, shrinkage, neighbours)
+    moved = improve_centroids(rotated, nearest, centroids, weight, _SCORE_AWARE_ROUNDS, shrinkage, across)[1]
+    return ProductQuantizer(moved, moved, codec.rotation, ScoreAware(weight, shrinkage, neighbours))
 
 
 def save_start(folder: str | os.PathLike, codec: ProductQuantizer, codes: np.ndarray) -> None:

@@ -6,7 +6,7 @@ import faiss
 import numpy as np
 import pytest
 
-from jpq_pyserini.codec import quantizer as codecs
+from jpq_pyserini.codec import codes as codecs
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from jpq_pyserini import JPQIndex, TrainConfig
-from jpq_pyserini.codec import score_aware as anisotropic
+from jpq_pyserini.codec import ProductQuantizer, ScoreAware, assign, score_aware
 from jpq_pyserini.codec.neighbours import WEIGHT, Neighbourhood
-from jpq_pyserini.codec.quantizer import ProductQuantizer, assign
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import __main__ as index
@@ -75,7 +74,7 @@ def costs_by_definition(document, others, centroids, weight, shrinkage) -> dict[
 
 
 def test_no_change_of_one_code_makes_a_document_cheaper(documents, centroids):
-    codec = ProductQuantizer(centroids, centroids, None, anisotropy=4.0, shrinkage=0.1, neighbours=3)
+    codec = ProductQuantizer(centroids, centroids, None, ScoreAware(4.0, 0.1, 3))
     codes = codec.encode(documents).tolist()
     plain = assign(documents, centroids).tolist()
     saved = 0.0
@@ -103,7 +102,7 @@ def test_each_move_of_the_centroids_makes_documents_cheaper(documents, centroids
 
     costs = [mean_cost(nearest, centroids)]
     for rounds in (1, 4):
-        codes, moved = anisotropic.improve_centroids(documents, nearest, centroids, 4.0, rounds, 0.1, across)
+        codes, moved = score_aware.improve_centroids(documents, nearest, centroids, 4.0, rounds, 0.1, across)
         costs.append(mean_cost(codes.tolist(), moved))
     assert costs == sorted(costs, reverse=True)
     assert costs[-1] < 0.9 * costs[0]
@@ -114,27 +113,27 @@ def test_shrinkage_is_measured_along_the_documents(documents, centroids):
     rebuilt = centroids[np.arange(2), codes].reshape(documents.shape)
     norms = np.linalg.norm(documents, axis=1)
     expected = (((documents - rebuilt) * documents).sum(1) / norms**2).mean()
-    assert anisotropic.mean_shrinkage(documents, codes, centroids) == pytest.approx(expected, rel=1e-4)
+    assert score_aware.mean_shrinkage(documents, codes, centroids) == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_codec_is_kept_whole(documents, centroids, tmp_path):
     rotation = np.linalg.qr(np.random.default_rng(3).standard_normal((8, 8)))[0].astype(np.float32)
-    codec = ProductQuantizer(centroids, centroids, rotation, anisotropy=10.0, shrinkage=0.125, neighbours=4)
+    codec = ProductQuantizer(centroids, centroids, rotation, ScoreAware(10.0, 0.125, 4))
     codec.save(tmp_path / "codec.safetensors")
     again = ProductQuantizer.load(tmp_path / "codec.safetensors")
-    assert (again.anisotropy, again.shrinkage, again.neighbours) == (10.0, 0.125, 4)
+    assert again.assignment == ScoreAware(10.0, 0.125, 4)
     assert np.array_equal(again.encode(documents), codec.encode(documents))
 
 
-def test_a_negative_number_of_neighbours_is_refused(centroids):
-    with pytest.raises(JPQError, match="-1 neighbours"):
-        ProductQuantizer(centroids, centroids, None, neighbours=-1)
+def test_a_negative_number_of_neighbours_is_refused():
+    with pytest.raises(JPQError, match="neighbours -1"):
+        ScoreAware(10.0, neighbours=-1)
 
 
 def test_errors_towards_neighbours_become_smaller(documents, centroids):
     across, errors = Neighbourhood(documents, 5).across(documents), {}
     for neighbours in (0, 5):
-        codec = ProductQuantizer(centroids, centroids, None, anisotropy=4.0, shrinkage=0.1, neighbours=neighbours)
+        codec = ProductQuantizer(centroids, centroids, None, ScoreAware(4.0, 0.1, neighbours))
         residuals = documents - codec.decode(codec.encode(documents))
         errors[neighbours] = float(np.square(across @ residuals[:, :, None]).mean())
     assert errors[5] < 0.8 * errors[0]
@@ -156,19 +155,20 @@ def test_training_and_documents_coded_later(tmp_path, monkeypatch, capsys):
     run(index, "build", "--like", tmp_path / "jpq", "--embeddings", flat, "--output", tmp_path / "like")
     run(index, "add", "--index", tmp_path / "jpq", "--embeddings", more, "--output", tmp_path / "grown")
     trained, like, grown = (JPQIndex.open(tmp_path / name) for name in ("jpq", "like", "grown"))
-    assert trained.codec.neighbours == 4
-    assert trained.codec.anisotropy == 10
-    assert trained.codec.shrinkage > 0
+    assert (trained.codec.assignment.weight, trained.codec.assignment.neighbours) == (10, 4)
+    assert trained.codec.assignment.shrinkage > 0
     assert np.array_equal(like.codes, trained.codes)
     assert np.array_equal(grown.codes[:400], trained.codes)
     added = np.array(FlatFolder.open(more).embeddings)
     there = Neighbourhood(trained.codec.decode(trained.codes), 4)
-    assert np.array_equal(grown.codes[400:], trained.codec.encode(added, there))
+    assert np.array_equal(grown.codes[400:], trained.codec.beside(there).encode(added))
     one_by_one = trained.add(added[:3], ["x", "y", "z"])  # a document's code does not depend on those added with it
     assert np.array_equal(one_by_one.codes[400:], grown.codes[400:403])
     run(index, "describe", "--index", tmp_path / "grown")
-    assert "towards 4 neighbours more" in capsys.readouterr().out
-    plain = dataclasses.replace(trained.codec, neighbours=0).encode(np.array(FlatFolder.open(flat).embeddings))
+    assert "assignment score-aware, h=10, 4 neighbours" in capsys.readouterr().out
+    plain = dataclasses.replace(trained.codec, assignment=ScoreAware(10.0)).encode(
+        np.array(FlatFolder.open(flat).embeddings)
+    )
     assert not np.array_equal(plain, trained.codes)
 
 
@@ -179,16 +179,16 @@ def test_a_stopped_coding_goes_on_where_it_was(documents, centroids, tmp_path, m
     faiss.write_index(faiss_index, str(tmp_path / "flat" / "index"))
     (tmp_path / "flat" / "docid").write_text("".join(f"d{row}\n" for row in range(400)), encoding="utf-8")
     flat = FlatFolder.open(tmp_path / "flat")
-    codec = ProductQuantizer(centroids, centroids, None, anisotropy=10.0, shrinkage=0.1, neighbours=4)
+    codec = ProductQuantizer(centroids, centroids, None, ScoreAware(10.0, 0.1, 4))
     whole = code_flat(flat, codec, progress=False)
     monkeypatch.setattr("jpq_pyserini.data.flat._CHUNK", 8 * 100)
     encode, coded = ProductQuantizer.encode, []
 
-    def stopped(self, chunk, reference):
+    def stopped(self, chunk):
         if len(coded) == 2:
             raise KeyboardInterrupt
         coded.append(len(chunk))
-        return encode(self, chunk, reference)
+        return encode(self, chunk)
 
     kept = tmp_path / "kept"
     kept.mkdir()
@@ -209,14 +209,16 @@ def test_too_many_neighbours_and_neighbours_without_codes_are_refused():
 
 def test_what_codes_depend_on_has_a_digest_of_its_own(centroids):
     costs = [(3.0, 0.0, 0), (0.0, 3.0, 0), (10.0, 0.0, 8), (10.08, 0.0, 0), (10.0, 0.1, 8)]
-    assert len({codec_digest(ProductQuantizer(centroids, centroids, None, *each)) for each in costs}) == len(costs)
+    assert len(
+        {codec_digest(ProductQuantizer(centroids, centroids, None, ScoreAware(*each))) for each in costs}
+    ) == len(costs)
 
 
 def test_shards_of_other_costs_are_not_merged(documents, centroids):
     shards = []
     for start, neighbours in ((0, 0), (200, 4)):
-        codec = ProductQuantizer(centroids, centroids, None, anisotropy=10.0, neighbours=neighbours)
+        codec = ProductQuantizer(centroids, centroids, None, ScoreAware(10.0, neighbours=neighbours))
         part = documents[start : start + 200]
         shards.append(JPQIndex(codec, codec.encode(part), [f"d{start + row}" for row in range(200)]))
-    with pytest.raises(JPQError, match="chosen with neighbours 0 and 4"):
+    with pytest.raises(JPQError, match=r"chosen differently, by .*neighbours=0.*neighbours=4"):
         check_shards(shards)

@@ -4,7 +4,8 @@ import faiss
 import numpy as np
 import pytest
 
-from jpq_pyserini.codec.quantizer import ProductQuantizer, pack_codes, unpack_codes
+from jpq_pyserini.codec.codes import pack_codes, unpack_codes
+from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.errors import JPQError
 
 from helpers.codes import random_codec, random_embeddings

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from jpq_pyserini.codec.quantizer import ProductQuantizer, assign
-from jpq_pyserini.codec.score_aware import cost, improve_centroids, improve_codes
+from jpq_pyserini.codec import Nearest, ProductQuantizer, ScoreAware, assign
+from jpq_pyserini.codec.score_aware import improve_centroids, improve_codes
 from jpq_pyserini.errors import JPQError
 
 
@@ -21,6 +21,14 @@ def correlated() -> np.ndarray:
 def centroids(correlated) -> np.ndarray:
     """(4, 16, 4): the sub-vectors of the first documents."""
     return np.ascontiguousarray(correlated[:16].reshape(16, 4, 4).transpose(1, 0, 2))
+
+
+def cost(rotated: np.ndarray, codes: np.ndarray, centroids: np.ndarray, weight: float) -> float:
+    """Mean over the (N, D) documents of ‖r‖² + h·(u·r)²."""
+    rebuilt = centroids[np.arange(len(centroids)), codes].reshape(rotated.shape)
+    residual = rotated - rebuilt
+    along = (residual * rotated).sum(1) / np.linalg.norm(rotated, axis=1)
+    return float((np.square(residual).sum(1) + weight * np.square(along)).mean())
 
 
 def costs_by_definition(document, centroids, weight) -> dict[tuple[int, ...], float]:
@@ -93,22 +101,22 @@ def test_arguments_stay_as_they_are_and_a_zero_document_is_coded(correlated, cen
     assert np.array_equal(found[-1], nearest[-1])
 
 
-def test_a_codec_keeps_its_anisotropy(correlated, centroids, tmp_path):
-    codec = ProductQuantizer(centroids, centroids, None, anisotropy=3.0)
+def test_a_codec_keeps_its_assignment(correlated, centroids, tmp_path):
+    codec = ProductQuantizer(centroids, centroids, None, ScoreAware(3.0))
     assert np.array_equal(
         codec.encode(correlated), improve_codes(correlated, assign(correlated, centroids), centroids, 3.0)
     )
     codec.save(tmp_path / "codec.safetensors")
     loaded = ProductQuantizer.load(tmp_path / "codec.safetensors")
-    assert loaded.anisotropy == 3.0
-    assert loaded.with_centroids(centroids + 1).anisotropy == 3.0
+    assert loaded.assignment == ScoreAware(3.0)
+    assert loaded.with_centroids(centroids + 1).assignment == ScoreAware(3.0)
     assert np.array_equal(loaded.encode(correlated[:40]), codec.encode(correlated)[:40])
     plain = ProductQuantizer(centroids, centroids)
     plain.save(tmp_path / "plain.safetensors")
-    assert ProductQuantizer.load(tmp_path / "plain.safetensors").anisotropy == 0
+    assert ProductQuantizer.load(tmp_path / "plain.safetensors").assignment == Nearest()
 
 
 @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
-def test_bad_anisotropy_is_told(centroids, weight):
-    with pytest.raises(JPQError, match="anisotropy of"):
-        ProductQuantizer(centroids, centroids, None, anisotropy=weight)
+def test_a_bad_weight_is_refused(weight):
+    with pytest.raises(JPQError, match="score-aware codes with weight"):
+        ScoreAware(weight)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from jpq_pyserini.codec.quantizer import pack_codes
+from jpq_pyserini.codec.codes import pack_codes
 from jpq_pyserini.index.torch_search import best_in_tiles, byte_codebook, decoded_tiles
 
 from helpers.codes import random_codec, random_embeddings

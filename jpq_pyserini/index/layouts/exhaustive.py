@@ -7,7 +7,8 @@ import sys
 import faiss
 import numpy as np
 
-from jpq_pyserini.codec.quantizer import ProductQuantizer, pack_codes, unpack_codes
+from jpq_pyserini.codec.codes import pack_codes, unpack_codes
+from jpq_pyserini.codec.quantizer import ProductQuantizer
 
 BLOCK = 32  # documents in a block of the fast-scan layouts
 # Faiss's search_implem: 15 scans one query after another and keeps candidates in a reservoir. Measured (1M × 96 bytes,

@@ -7,7 +7,8 @@ import faiss
 import numpy as np
 from tqdm import tqdm
 
-from jpq_pyserini.codec.quantizer import ProductQuantizer, pack_codes, unpack_codes
+from jpq_pyserini.codec.codes import pack_codes, unpack_codes
+from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.layouts.exhaustive import BLOCK, copy_centroids, place_in_block
 
@@ -63,7 +64,9 @@ def train_coarse(
     rows = np.random.default_rng(seed).permutation(len(source))[: nlist * _SAMPLE_A_LIST]
     rows.sort()
     if embeddings is None:
-        sample = np.concatenate([_decode(codec, codes[part]) for part in np.array_split(rows, len(rows) // _ROWS + 1)])
+        sample = np.concatenate(
+            [codec.decode(codes[part], rotated=True) for part in np.array_split(rows, len(rows) // _ROWS + 1)]
+        )
     else:
         sample = codec.rotate(np.asarray(embeddings[rows]))
     means = faiss.Kmeans(codec.dimension, nlist, niter=_ITERATIONS, seed=seed, min_points_per_centroid=1)
@@ -209,14 +212,9 @@ def _assign(codec, codes: np.ndarray, centroids: np.ndarray, progress: bool, kno
     with tqdm(total=len(codes) - found, desc="assign", unit="doc", unit_scale=True, disable=not progress) as bar:
         for start in range(found, len(codes), _ROWS):
             part = codes[start : start + _ROWS]
-            lists[start : start + _ROWS] = nearest.search(_decode(codec, part), 1)[1][:, 0]
+            lists[start : start + _ROWS] = nearest.search(codec.decode(part, rotated=True), 1)[1][:, 0]
             bar.update(len(part))
     return lists
-
-
-def _decode(codec: ProductQuantizer, codes: np.ndarray) -> np.ndarray:
-    """Decode codes (n, M) in rotated space: (n, D) float32."""
-    return codec.centroids[np.arange(codec.m), codes].reshape(len(codes), codec.dimension)
 
 
 def _own(index: faiss.IndexIVF, quantizer: faiss.Index) -> None:
