@@ -41,7 +41,7 @@ from jpq_pyserini.errors import JPQError
 def run_main(main) -> typing.NoReturn:
     """Run ``main()`` as a process: exit status 0, or one line on stderr and status 1 (130 after Ctrl-C).
 
-    Only errors that a user can mend are turned into a line; anything else keeps its traceback, because it is a bug.
+    Only errors that a user can fix become one line; anything else keeps its traceback, because it is a bug.
     """
     try:
         status = main()
@@ -49,7 +49,9 @@ def run_main(main) -> typing.NoReturn:
         sys.exit(f"error: {error}")
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            sys.exit(f"error: no space left while writing {error.filename or 'the output'}: free some and run again")
+            sys.exit(
+                f"error: no space left while writing {error.filename or 'the output'}: free some space and run again"
+            )
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(f"error: {where}{error.strerror or error}")
     except KeyboardInterrupt as interrupt:

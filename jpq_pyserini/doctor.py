@@ -1,6 +1,5 @@
 """``python -m jpq_pyserini.doctor``: what is installed, what works, and what to do about each thing that does not."""
 
-import argparse
 import importlib.metadata
 import json
 import os
@@ -12,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jpq_pyserini import __version__
-from jpq_pyserini.cli import run_main
+from jpq_pyserini.cli import new_parser, run_main, say
 from jpq_pyserini.encoders.minilm import CARRIER, MINILM
 from jpq_pyserini.plugin import java, startup
 
@@ -45,21 +44,19 @@ class Line:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table; returns 0 when everything that is needed works, else 1."""
-    argparse.ArgumentParser(
-        prog="python -m jpq_pyserini.doctor",
-        description="Say what is installed, what works, and what to do about what does not; exits 1 if there is such.",
-    ).parse_args(argv)
+    """Print a line for each check, then a remedy for each problem; returns 1 if there is a problem, else 0."""
+    description = "Check the installation and suggest fixes; exits with status 1 if any check fails."
+    new_parser("jpq_pyserini.doctor", description).parse_args(argv)
     lines = []
     for check in (_python, _package, _hook, _java, _pyserini, _faiss, _torch, _encoders, _pytrec_eval, _encoder_cache):
         for line in _safely(check):
             lines.append(line)
-            print(f"{line.subject:<22} {line.status:<8} {line.text}", flush=True)
+            say(f"{line.subject:<22} {line.status:<8} {line.text}")
     problems = [line for line in lines if line.status == PROBLEM]
-    print()
+    say()
     for line in problems:
-        print(f"{line.subject}: {line.remedy}")
-    print("everything works" if not problems else f"{len(problems)} of {len(lines)} checks found a problem")
+        say(f"{line.subject}: {line.remedy}")
+    say("everything works" if not problems else f"{len(problems)} of {len(lines)} checks found a problem")
     return 1 if problems else 0
 
 
@@ -152,14 +149,18 @@ def _pyserini():
         done = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=300)
     except subprocess.TimeoutExpired:
         yield Line(
-            "Pyserini", PROBLEM, f"{version}, importing it takes over 5 minutes", "check the network and the disk"
+            "Pyserini",
+            PROBLEM,
+            f"{version}, importing it takes over 5 minutes",
+            "check the network and the disk, then run this again",
         )
         return
     answers = [line for line in done.stdout.splitlines() if line.startswith("PROBE")]
     if not answers:
         last = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
         remedy = (
-            "mend the Java line above first, if it is a problem; else run `python -c 'import pyserini.search'` for more"
+            "fix the Java problem above first, if there is one; else `python -c 'import pyserini.search'` shows the "
+            "whole error"
         )
         yield Line("Pyserini", PROBLEM, f"{version} cannot be imported: {last}", remedy)
         return
@@ -169,7 +170,7 @@ def _pyserini():
     if probe["registered"]:
         yield Line("encoder 'jpq'", OK, "known to Pyserini")
     else:
-        yield Line("encoder 'jpq'", PROBLEM, "unknown to Pyserini", "mend the start-up hook above")
+        yield Line("encoder 'jpq'", PROBLEM, "unknown to Pyserini", "fix the start-up hook, see above")
 
 
 def _faiss():
