@@ -10,6 +10,8 @@ INDEX = "index"
 DOCID = "docid"
 #: The trained query encoder, a sentence-transformers folder.
 QUERY_ENCODER = "query_encoder"
+#: Beside the embeddings of a flat folder: which encoder made them, and how.
+FLAT_ENCODER = "encoder.json"
 #: File inside a saved query encoder that tells it from any other sentence-transformers folder.
 ENCODER_MARKER = "jpq_encoder.json"
 #: The documents' real vectors, for rescoring; optional.

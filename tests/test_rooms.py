@@ -7,7 +7,7 @@ import jpq_pyserini
 
 #: From the ground up; rooms on one line may not import each other.
 ORDER = (
-    ("errors", "names", "resources", "moved", "storage", "cli", "tables", "timing"),
+    ("errors", "names", "resources", "moved", "storage", "resume", "cli", "tables", "timing"),
     ("data", "codec"),
     ("encoders",),
     ("index",),

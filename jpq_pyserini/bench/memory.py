@@ -10,7 +10,6 @@ import argparse
 import os
 import resource
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import numpy as np
 from jpq_pyserini import cli, tables
 from jpq_pyserini.bench import procfs
 from jpq_pyserini.bench.records import write_record
+from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
 
 _MODULE = "jpq_pyserini.bench.memory"
@@ -38,16 +38,9 @@ def write_folder(path: Path, documents: int, dimension: int, seed: int) -> int:
     """Write a flat Faiss folder of random embeddings of rank 64, a chunk at a time; returns its bytes."""
     rng = np.random.default_rng(seed)
     basis = rng.standard_normal((_RANK, dimension), dtype=np.float32) / dimension**0.5
-    path.mkdir(parents=True)
-    with open(path / "index", "wb") as file:  # faiss/impl/index_write.cpp: an IndexFlatIP
-        dummy = 1 << 20
-        file.write(struct.pack("<4siqqqBi", b"IxFI", dimension, documents, dummy, dummy, 1, 0))
-        file.write(struct.pack("<Q", documents * dimension))
-        for start in range(0, documents, _CHUNK):
-            rows = min(_CHUNK, documents - start)
-            file.write((rng.standard_normal((rows, _RANK), dtype=np.float32) @ basis).tobytes())
-    with open(path / "docid", "w", encoding="utf-8") as file:
-        file.writelines(f"document-{row:09d}\n" for row in range(documents))
+    sizes = (min(_CHUNK, documents - start) for start in range(0, documents, _CHUNK))
+    chunks = (rng.standard_normal((rows, _RANK), dtype=np.float32) @ basis for rows in sizes)
+    FlatFolder.write(path, (f"document-{row:09d}" for row in range(documents)), chunks)
     return sum(each.stat().st_size for each in path.iterdir())
 
 

@@ -26,12 +26,14 @@ class Corpus:
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
-        if self.path.is_dir():
+        if os.fspath(path) and self.path.is_dir():
             self.files = sorted(each for each in self.path.rglob("*") if each.name.endswith(_SUFFIXES))
         elif self.path.is_file():
             self.files = [self.path]
         else:
-            raise JPQError(f"{path} is no file or folder: name a JSON-lines collection ({', '.join(_SUFFIXES)})")
+            raise JPQError(
+                f"{path or repr('')} is no file or folder: name a JSON-lines collection ({', '.join(_SUFFIXES)})"
+            )
         if not self.files:
             raise JPQError(f"{path} holds no file that ends with {', '.join(_SUFFIXES)}: name the collection's folder")
 
@@ -51,10 +53,6 @@ class Corpus:
         if not docids:
             raise JPQError(f"{self.path} holds no documents: its lines should be like" + _EXAMPLE)
         return docids
-
-    def fingerprint(self) -> list:
-        """Name, size and time of change of every file: what must be the same for a stopped run to go on."""
-        return [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in self.files]
 
 
 _EXAMPLE = ' {"id": "doc1", "contents": "text"}'

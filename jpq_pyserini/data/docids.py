@@ -46,6 +46,7 @@ class Docids(_ByRow):
     """
 
     def __init__(self, path: str | os.PathLike):
+        self._path = os.path.abspath(path)
         try:
             with open(path, "rb") as file:
                 size = os.fstat(file.fileno()).st_size
@@ -60,6 +61,9 @@ class Docids(_ByRow):
         if size and self._text[-1:] != b"\n":
             self._ends = np.append(self._ends, kind(size))
         self._check_text(path, size)
+
+    def __reduce__(self):
+        return Docids, (self._path,)  # pickles and copies open the file again
 
     def __len__(self) -> int:
         return len(self._ends)

@@ -1,8 +1,9 @@
-"""The flat Faiss folder that ``python -m pyserini.encode … output --to-faiss`` writes, read without loading it."""
+"""The flat Faiss folder that ``python -m pyserini.encode … output --to-faiss`` writes, read and written in parts."""
 
+import json
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from jpq_pyserini.data.docids import Docids
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.names import DOCID, FLAT_ENCODER, INDEX
 
 # faiss/impl/index_write.cpp: fourcc, d int32, ntotal int64, two unused int64, is_trained byte, metric int32, then the
 # vector of floats with its length before it. The floats start at byte 45, unaligned, hence the copies below.
@@ -40,8 +42,8 @@ class FlatFolder:
             JPQError: a file is missing, empty or truncated, the index is not flat, or the counts differ.
         """
         path = Path(path)
-        embeddings = map_embeddings(path / "index")
-        docids = Docids(path / "docid")
+        embeddings = map_embeddings(path / INDEX)
+        docids = Docids(path / DOCID)
         if len(docids) != len(embeddings):
             raise JPQError(
                 f"{path}: docid has {len(docids):,} lines but index has {len(embeddings):,} embeddings: "
@@ -49,14 +51,68 @@ class FlatFolder:
             )
         return cls(path, embeddings, docids)
 
-    def chunks(self, rows: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield ``(first_row, (n, D) float32)`` copies of at most ``rows`` rows (None: 32 MB), checked to be finite.
+    @classmethod
+    def write(
+        cls, path: str | os.PathLike, docids: Iterable[str], chunks: Iterable[np.ndarray], encoder: dict | None = None
+    ) -> "FlatFolder":
+        """Write a folder, byte for byte as Faiss writes an ``IndexFlatIP``, without holding the embeddings in memory.
+
+        Args:
+            path: the folder; made if need be. Not atomic: see :func:`jpq_pyserini.storage.new_directory`.
+            docids: N external ids.
+            chunks: arrays (n, D) float32, N rows in all.
+            encoder: how the embeddings were made, for :attr:`encoder`.
+
+        Raises:
+            JPQError: no embeddings, or another number of docids.
+        """
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
+        count = dimension = 0
+        with open(path / INDEX, "wb") as file:
+            file.write(bytes(_HEADER.size))
+            for chunk in chunks:
+                file.write(np.ascontiguousarray(chunk, "<f4").data)
+                count, dimension = count + len(chunk), chunk.shape[1]
+            file.seek(0)
+            unused = 1 << 20
+            file.write(_HEADER.pack(b"IxFI", dimension, count, unused, unused, 1, 0, count * dimension))
+        with open(path / DOCID, "w", encoding="utf-8") as file:
+            file.writelines(f"{docid}\n" for docid in docids)
+        if encoder is not None:
+            (path / FLAT_ENCODER).write_text(json.dumps(encoder, indent=2) + "\n", encoding="utf-8")
+        return cls.open(path)
+
+    @property
+    def encoder(self) -> dict:
+        """How the embeddings were made, as ``index embed`` records it beside them; empty when nothing is recorded."""
+        try:
+            recorded = json.loads((self.path / FLAT_ENCODER).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (ValueError, RecursionError) as error:
+            raise JPQError(f"{self.path / FLAT_ENCODER} is damaged ({error}): encode again, or remove it") from None
+        if not isinstance(recorded, dict):
+            raise JPQError(f"{self.path / FLAT_ENCODER} is damaged (no object): encode again, or remove it")
+        return recorded
+
+    @property
+    def chunk_rows(self) -> int:
+        """Rows that :meth:`chunks` yields at once, 32 MB of them."""
+        return max(1, _CHUNK // self.embeddings.shape[1])
+
+    def chunks(self, rows: int | None = None, first: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield ``(first_row, (n, D) float32)`` copies of at most ``rows`` rows, checked to be finite.
+
+        Args:
+            rows: None: :attr:`chunk_rows`.
+            first: row to begin with.
 
         Raises:
             JPQError: an embedding holds NaN or infinity; the message names its row and docid.
         """
-        rows = rows or max(1, _CHUNK // self.embeddings.shape[1])
-        for start in range(0, len(self.embeddings), rows):
+        rows = rows or self.chunk_rows
+        for start in range(first, len(self.embeddings), rows):
             chunk = np.array(self.embeddings[start : start + rows])
             finite = np.isfinite(chunk).all(axis=1)
             if not finite.all():

@@ -57,6 +57,23 @@ def export(model, folder: str | os.PathLike, backend: str) -> None:
     marker.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
+def exported(model, backend: str, device: str = "cpu"):
+    """Return ``model`` with its transformer run by ``backend``, for which it is exported on the spot.
+
+    Raises:
+        JPQError: as :func:`export` and :func:`apply`.
+    """
+    check_backend(backend)
+    if backend != TORCH:
+        _check_device(backend, device)
+        with tempfile.TemporaryDirectory() as scratch:
+            target = Path(scratch) / _FILES[backend]
+            target.parent.mkdir()
+            _export(model, target, backend == ONNX_INT8)
+            apply(model, scratch, backend, device)
+    return model
+
+
 def apply(model, folder: str | os.PathLike, backend: str, device: str = "cpu") -> None:
     """Let ``model``, loaded from ``folder``, run its transformer with ``backend``; its torch weights are freed.
 
@@ -71,11 +88,15 @@ def apply(model, folder: str | os.PathLike, backend: str, device: str = "cpu") -
         raise JPQError(
             f"{path} is missing: make it with `python -m jpq_pyserini.index convert --encoder-backend {backend}`"
         )
-    if not str(device).startswith("cpu"):
-        raise JPQError(f"the encoder backend {backend} runs on the CPU, not on {device}: use the backend torch there")
+    _check_device(backend, device)
     transformer = model[0]
     names, run = (_openvino if backend == OPENVINO else _onnxruntime)(path)
     transformer.model = _ExportedModel(transformer.model.config, names, run)
+
+
+def _check_device(backend: str, device: str) -> None:
+    if not str(device).startswith("cpu"):
+        raise JPQError(f"the encoder backend {backend} runs on the CPU, not on {device}: use the backend torch there")
 
 
 class _ExportedModel(torch.nn.Module):

@@ -19,7 +19,7 @@ from jpq_pyserini.names import ENCODER_MARKER
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-QUERY_PROMPT = "query"
+QUERY_PROMPT, PASSAGE_PROMPT = "query", "document"
 
 
 def is_jpq_encoder(path: str | os.PathLike) -> bool:
@@ -37,6 +37,7 @@ def load_text_encoder(
     l2_norm: bool = False,
     max_length: int | None = None,
     prompt: str | None = None,
+    passage_prefix: str | None = None,
     device: str = "cpu",
 ) -> "SentenceTransformer":
     """Load a text encoder as a ``SentenceTransformer``.
@@ -48,6 +49,7 @@ def load_text_encoder(
         l2_norm: Append L2 normalisation; only with ``pooling``.
         max_length: Truncate texts at this many tokens; None keeps the model's own limit.
         prompt: Text put before every query; kept in the saved folder.
+        passage_prefix: Text put before every passage, with a space; None keeps the model's own prompt.
         device: torch device name.
 
     Raises:
@@ -57,7 +59,8 @@ def load_text_encoder(
         raise JPQError(f"--l2-norm was given without --pooling for {name_or_path}: say --pooling cls or --pooling mean")
     try:
         with quietly():
-            return _prepared(_load(str(name_or_path), pooling, l2_norm, device), max_length, prompt)
+            model = _load(str(name_or_path), pooling, l2_norm, device)
+            return _prepared(model, max_length, prompt, passage_prefix)
     except JPQError:
         raise
     except Exception as error:  # each library below has its own exception types
@@ -80,7 +83,7 @@ def embed_queries(model: "SentenceTransformer", queries: Sequence[str], batch_si
 def embed_passages(model: "SentenceTransformer", texts: Sequence[str], batch_size: int = 32, **options) -> np.ndarray:
     """Encode passages with the model's document prompt, if it has one; returns (N, D) float32."""
     prompts = model.prompts or {}
-    prompt = prompts.get("document") or prompts.get("passage") or None
+    prompt = prompts.get(PASSAGE_PROMPT) or prompts.get("passage") or None
     return _embed(model, texts, prompt=prompt, batch_size=batch_size, **options)
 
 
@@ -113,11 +116,14 @@ def _load(name_or_path: str, pooling: str | None, l2_norm: bool, device: str) ->
     return SentenceTransformer(name_or_path, device=device)
 
 
-def _prepared(model, max_length: int | None, prompt: str | None):
+def _prepared(model, max_length: int | None, prompt: str | None, passage_prefix: str | None):
     if max_length is not None:
         model.max_seq_length = max_length
     if prompt is not None:
         model.prompts = {**model.prompts, QUERY_PROMPT: prompt}
+    if passage_prefix is not None:  # joined as Pyserini's own encoders do it
+        others = {name: text for name, text in model.prompts.items() if name != "passage"}
+        model.prompts = {**others, PASSAGE_PROMPT: f"{passage_prefix} " if passage_prefix else ""}
     return model
 
 

@@ -11,8 +11,8 @@
 Pyserini opens only ``index`` and ``docid``; the rest sits beside them. Nothing here imports Pyserini.
 """
 
-from jpq_pyserini.index.collection import JPQIndex, save_flat_index
-from jpq_pyserini.index.directory import IndexDirectory, check_parts
+from jpq_pyserini.index.collection import JPQIndex
+from jpq_pyserini.index.directory import IndexDirectory, check_parts, save_flat_index
 from jpq_pyserini.index.record import (
     FLAT_LAYOUT,
     FORMAT_VERSION,

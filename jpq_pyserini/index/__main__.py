@@ -1,23 +1,15 @@
-"""``python -m jpq_pyserini.index``: one sub-command a module; each has ``add_parser`` and ``run``."""
+"""``python -m jpq_pyserini.index``: look at index directories, and make new ones."""
 
-import argparse
 from collections.abc import Sequence
 
-from jpq_pyserini.cli import run_main
-from jpq_pyserini.index import add, build, convert, describe, merge
-from jpq_pyserini.index.release import command as release
-
-_COMMANDS = (describe, add, merge, build, convert, release)
+from jpq_pyserini.cli import new_parser, run_main
+from jpq_pyserini.index.commands import add_commands
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and run the sub-command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m jpq_pyserini.index", description="Look at a JPQ index directory, and make new ones from it."
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in _COMMANDS:
-        command.add_parser(commands).set_defaults(run=command.run)
+    parser = new_parser("jpq_pyserini.index", "Look at a JPQ index directory, and make new ones from it.")
+    add_commands(parser.add_subparsers(required=True, metavar="COMMAND"))
     args = parser.parse_args(argv)
     args.run(args)
 

@@ -2,11 +2,10 @@
 
 import hashlib
 import itertools
-import json
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -17,120 +16,189 @@ from jpq_pyserini.data.corpus import Corpus
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.encoders.text_encoder import embed_passages
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.index import grow
-from jpq_pyserini.storage import new_file
+from jpq_pyserini.index.record import encoder_settings
+from jpq_pyserini.resume import GrowingArray, WorkFolder, fingerprint
+
+if TYPE_CHECKING:
+    from jpq_pyserini.index.collection import JPQIndex
 
 CHUNK = 2048  # documents encoded, coded and written at once; their embeddings are then forgotten
-_RUN, _CODES, _DOCIDS = "run.json", "codes", "docid"
-_SO_FAR, _ROWS = "codes.npy", "rows"
+_ROWS = 1 << 14  # embeddings coded at once
+BATCH_SIZE = 32
 
 
-class CodeLog:
-    """Codes and docids as files that grow; what is in them survives a run that is stopped.
-
-    Args:
-        path: the folder; made at the first :meth:`append`.
-        fingerprint: JSON-able; what must be the same for a run to go on.
-        m: M.
-        together: documents whose codes depend on each other: so many, from the start, are kept or none of them.
-        resume: go on from what a stopped run left, if it left anything.
-
-    Raises:
-        JPQError: a stopped run left the folder and ``resume`` is False, or its fingerprint differs.
-    """
-
-    def __init__(self, path: str | os.PathLike, fingerprint: dict, m: int, resume: bool, together: int = 1):
-        self.path, self.fingerprint, self.m, self._together = Path(path), fingerprint, m, together
-        if not self.path.exists():
-            return
-        if not resume:
-            raise JPQError(f"{path} is what a stopped run left: add --resume to go on from it, or remove it")
-        try:
-            found = json.loads((self.path / _RUN).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            shutil.rmtree(self.path)  # stopped before it had written anything
-            return
-        for name, value in fingerprint.items():
-            if found.get(name) != value:
-                raise JPQError(f"{path} comes from another {name}: give the same one, or remove {path} and start anew")
-        self._drop_unfinished()
-
-    def docids(self) -> list[str]:
-        """Return the docids whose codes are there."""
-        file = self.path / _DOCIDS
-        return file.read_text(encoding="utf-8").split("\n")[:-1] if file.is_file() else []
-
-    def codes(self) -> np.ndarray:
-        """Return the codes (n, M) uint8."""
-        file = self.path / _CODES
-        codes = np.fromfile(file, dtype=np.uint8) if file.is_file() else np.empty(0, dtype=np.uint8)
-        return codes.reshape(-1, self.m)
-
-    def append(self, docids: list[str], codes: np.ndarray) -> None:
-        """Add documents, codes first, so that a docid that is there has its code."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        if not (self.path / _RUN).is_file():
-            with new_file(self.path / _RUN) as file:
-                json.dump(self.fingerprint, file)
-        with open(self.path / _CODES, "ab") as file:
-            file.write(codes.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        with open(self.path / _DOCIDS, "a", encoding="utf-8") as file:
-            file.writelines(f"{docid}\n" for docid in docids)
-
-    def remove(self) -> None:
-        """Remove the folder: the index is written."""
-        shutil.rmtree(self.path, ignore_errors=True)
-
-    def _drop_unfinished(self) -> None:
-        """Cut both files after the last document that is whole in both."""
-        codes, docids = self.path / _CODES, self.path / _DOCIDS
-        if not (codes.is_file() and docids.is_file()):
-            codes.unlink(missing_ok=True)
-            docids.unlink(missing_ok=True)
-            return
-        lines = docids.read_bytes().split(b"\n")[:-1]
-        whole = min(len(lines), codes.stat().st_size // self.m)
-        whole -= whole % self._together
-        os.truncate(codes, whole * self.m)
-        os.truncate(docids, sum(len(line) + 1 for line in lines[:whole]))
-
-
-def code_corpus(
-    corpus: Corpus,
-    docids: list[str],
-    codec: ProductQuantizer,
-    encoder,
-    log: CodeLog,
-    batch_size: int,
-    progress: bool,
-    reference: Neighbourhood | None = None,
+def encode(
+    codec: ProductQuantizer, embeddings: np.ndarray, docids: Sequence[str], reference: Neighbourhood | None = None
 ) -> np.ndarray:
-    """Encode the documents of ``corpus`` that are not in ``log`` yet, and return the codes (n, M) uint8 of all.
-
-    Args:
-        corpus: the documents; ``docids`` are theirs, read before.
-        codec: assigns.
-        encoder: a ``SentenceTransformer``, the document encoder.
-        log: where codes are kept.
-        batch_size: texts encoded at once.
-        progress: show a bar.
-        reference: where neighbours are looked for, if the codec wants any; None: among ``CHUNK`` texts at a time.
+    """Assign (n, D) embeddings, a part at a time; returns codes (n, M) uint8.
 
     Raises:
-        JPQError: the dimension differs, an embedding is not finite, or ``log`` is of other documents.
+        JPQError: the counts differ, or an embedding is not finite; the message names its docid.
     """
-    done = log.docids()
-    if done != docids[: len(done)]:
-        raise JPQError(f"{log.path} holds other documents than {corpus.path}: remove {log.path} and start anew")
-    with tqdm(total=len(docids), initial=len(done), desc="encode", unit="doc", disable=not progress) as bar:
-        for chunk in _chunks(itertools.islice(corpus, len(done), None)):
-            ids, texts = zip(*chunk, strict=True)
-            embeddings = embed_passages(encoder, texts, batch_size=batch_size)  # (n, D) float32
-            log.append(list(ids), grow.encode(codec, embeddings, ids, reference))
-            bar.update(len(ids))
-    return log.codes()
+    if len(embeddings) != len(docids):
+        raise JPQError(f"{len(embeddings):,} embeddings and {len(docids):,} docids: give one docid for each embedding")
+    codes = np.empty((len(docids), codec.m), dtype=np.uint8)
+    for start in range(0, len(codes), _ROWS):
+        part = np.array(embeddings[start : start + _ROWS], dtype=np.float32)
+        check_finite(part, docids[start : start + _ROWS])
+        codes[start : start + _ROWS] = codec.beside(reference).encode(part)
+    return codes
+
+
+def check_finite(embeddings: np.ndarray, docids: Sequence[str]) -> None:
+    """Raise :class:`JPQError` with the first docid whose embedding, of (n, D), is not finite."""
+    finite = np.isfinite(embeddings).all(axis=1)
+    if not finite.all():
+        docid = docids[int(np.argmin(finite))]
+        raise JPQError(f"the embedding of docid {docid} holds NaN or infinity: encode that document again")
+
+
+def check_codes(codes: np.ndarray, docids: Sequence[str], codec: ProductQuantizer) -> None:
+    """Raise :class:`JPQError` unless codes are (n, M) uint8 below K, one row a docid."""
+    if codes.shape != (len(docids), codec.m) or codes.dtype != np.uint8:
+        raise JPQError(
+            f"codes of shape {codes.shape} and type {codes.dtype} do not fit {len(docids):,} docids and {codec.m} "
+            "sub-vectors: encode the documents with this index's codec"
+        )
+    if len(codes) and codes.max() >= codec.k:
+        raise JPQError(
+            f"a code of {codes.max()}, but the codec has {codec.k} centroids a sub-vector: use its own codes"
+        )
+
+
+class Source:
+    """Documents for an index: a corpus, encoded here with the index's document encoder, or their embeddings.
+
+    Args:
+        corpus: JSON-lines file or folder; or …
+        embeddings: … a flat Faiss folder.
+        encoder, device, batch_size, resume: for a corpus: where the recorded document encoder is, the torch device
+            (None: a GPU if there is one), texts encoded at once, and whether to go on from a stopped run.
+
+    Attributes:
+        name: the path as given.
+        docids: their ids, in order.
+
+    Raises:
+        JPQError: the path is missing or damaged; an argument does not go with the source.
+    """
+
+    def __init__(
+        self,
+        corpus: str | os.PathLike | None = None,
+        embeddings: str | os.PathLike | None = None,
+        *,
+        encoder: str | None = None,
+        device: str | None = None,
+        batch_size: int | None = None,
+        resume: bool = False,
+    ):
+        self._encoder, self._device, self._resume = encoder, device, resume
+        self._batch_size = BATCH_SIZE if batch_size is None else batch_size
+        self._work: WorkFolder | None = None
+        self._corpus = self._flat = None
+        if self._batch_size < 1:
+            raise JPQError(f"--batch-size {batch_size}: must be at least 1")
+        if embeddings is None:
+            self.name = str(corpus)
+            self._corpus = Corpus(self.name)
+            self.docids: Sequence[str] = self._corpus.docids()
+            return
+        given = {"encoder": encoder, "device": device, "batch-size": batch_size, "resume": resume}
+        for flag in (flag for flag, value in given.items() if value):
+            raise JPQError(f"--{flag} goes with --corpus; embeddings are not encoded again: leave it out")
+        self.name = str(embeddings)
+        self._flat = FlatFolder.open(embeddings)
+        self.docids = self._flat.docids
+
+    def codes(
+        self,
+        like: "JPQIndex",
+        output: str | os.PathLike,
+        reference: Neighbourhood | None = None,
+        progress: bool = True,
+    ) -> np.ndarray:
+        """Return codes (n, M) uint8 by the codec and the document encoder of ``like``.
+
+        Until :meth:`forget`, the folder ``OUTPUT.coding`` keeps what has been encoded of a corpus.
+
+        Args:
+            like: an opened index.
+            output: where the new index goes.
+            reference: where neighbours are looked for, if the codec wants any; None: among the documents.
+            progress: show a bar.
+
+        Raises:
+            JPQError: the encoder is not recorded or not found, has another dimension, or gives no finite embedding.
+        """
+        if self._flat is not None:
+            return code_flat(self._flat, like.codec, progress, reference=reference)
+        assert like.path is not None
+        settings = encoder_settings(like.path, self._encoder)
+        made_from = {
+            "codec": codec_digest(like.codec),
+            "encoder": settings,
+            "corpus": fingerprint(self._corpus.path),
+        }
+        self._work = WorkFolder(f"{os.fspath(output).rstrip(os.sep)}.coding", made_from, self._resume)
+        self._work.claim()
+        kept = GrowingArray(self._work.path / "codes", np.uint8, like.codec.m, CHUNK)
+        encoder = load_document_encoder(settings, self._device)
+        dimension = encoder.get_embedding_dimension()
+        if dimension != like.codec.dimension:
+            raise JPQError(
+                f"the encoder {settings['name_or_path']} gives {dimension} dimensions, the codec of {like.path} has "
+                f"{like.codec.dimension}: name the encoder that made the documents"
+            )
+        for docids, embeddings in embed_chunks(self._corpus, encoder, self._batch_size, len(kept), len(self.docids)):
+            kept.append(encode(like.codec, embeddings, docids, reference))
+        return kept.read()
+
+    def forget(self) -> None:
+        """Remove what was kept for ``--resume``: the index is written."""
+        if self._work is not None:
+            self._work.discard()
+
+
+def load_document_encoder(settings: dict, device: str | None, backend: str = "torch"):
+    """Return a document encoder, a ``SentenceTransformer``.
+
+    Args:
+        settings: arguments of :func:`jpq_pyserini.encoders.text_encoder.load_text_encoder`.
+        device: torch device; None: a GPU if there is one and the backend is torch.
+        backend: what runs it: see :mod:`jpq_pyserini.encoders.backends`.
+    """
+    import torch
+
+    from jpq_pyserini.encoders import backends
+    from jpq_pyserini.encoders.text_encoder import load_text_encoder
+
+    on_gpu = torch.cuda.is_available() and backend == backends.TORCH
+    device = device or ("cuda" if on_gpu else "cpu")
+    model = load_text_encoder(**settings, device=device)
+    return backends.exported(model, backend, device)
+
+
+def embed_chunks(
+    corpus: Corpus, encoder, batch_size: int, done: int, total: int
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yield docids and embeddings (n, D) float32 of ``CHUNK`` documents at a time, with a progress bar.
+
+    Within a chunk, texts of like length are encoded together, which wastes little on padding.
+
+    Args:
+        corpus: the documents.
+        encoder: a ``SentenceTransformer``.
+        batch_size: texts encoded at once.
+        done: documents to pass over.
+        total: number of documents.
+    """
+    documents = itertools.islice(corpus, done, None)
+    with tqdm(total=total, initial=done, desc="encode", unit="doc") as bar:
+        while chunk := list(itertools.islice(documents, CHUNK)):
+            docids, texts = (list(each) for each in zip(*chunk, strict=True))
+            yield docids, embed_passages(encoder, texts, batch_size=batch_size)
+            bar.update(len(docids))
 
 
 def code_flat(
@@ -161,25 +229,18 @@ def code_flat(
         )
     if codec.assignment.neighbours and reference is None:
         reference = Neighbourhood(flat.sample(REFERENCE, seed=0), codec.assignment.neighbours)
-    codes, done = (np.empty((N, codec.m), dtype=np.uint8), 0) if kept is None else _codes_so_far(kept, N, codec.m)
+    file = None if kept is None else GrowingArray(kept / "codes", np.uint8, codec.m, flat.chunk_rows)
+    codes = np.empty((N, codec.m), dtype=np.uint8)
+    done = 0 if file is None else len(file)
+    if file is not None and done:
+        codes[:done] = file.read()
     with tqdm(total=N, initial=done, desc="code", unit="doc", unit_scale=True, disable=not progress) as bar:
-        for start, chunk in flat.chunks():
-            if start < done:
-                continue
-            codes[start : start + len(chunk)] = codec.beside(reference).encode(chunk)
-            if kept is not None:
-                codes.flush()
-                with new_file(kept / _ROWS) as file:
-                    file.write(str(start + len(chunk)))
+        for start, chunk in flat.chunks(first=done):
+            codes[start : start + len(chunk)] = coded = codec.beside(reference).encode(chunk)
+            if file is not None:
+                file.append(coded)
             bar.update(len(chunk))
     return codes
-
-
-def _codes_so_far(folder: Path, count: int, m: int) -> tuple[np.ndarray, int]:
-    """Return codes (count, M) that are kept in a file, and how many of them are there."""
-    if (folder / _ROWS).is_file():
-        return np.load(folder / _SO_FAR, mmap_mode="r+"), int((folder / _ROWS).read_text(encoding="utf-8"))
-    return np.lib.format.open_memmap(folder / _SO_FAR, "w+", np.uint8, (count, m)), 0
 
 
 def codec_digest(codec: ProductQuantizer) -> str:
@@ -188,8 +249,3 @@ def codec_digest(codec: ProductQuantizer) -> str:
     digest.update(b"" if codec.rotation is None else codec.rotation.tobytes())
     digest.update(repr(codec.assignment).encode())
     return digest.hexdigest()
-
-
-def _chunks(documents: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    while chunk := list(itertools.islice(documents, CHUNK)):
-        yield chunk

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.data.docids import JoinedDocids
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.index import grow, layouts
+from jpq_pyserini.index import layouts
 from jpq_pyserini.index.attached import (
     ArrayVectors,
     Vectors,
@@ -25,8 +24,10 @@ from jpq_pyserini.index.attached import (
     rows_of,
     save_vectors,
 )
-from jpq_pyserini.index.directory import IndexDirectory
+from jpq_pyserini.index.coding import check_codes, codec_digest, encode
+from jpq_pyserini.index.directory import IndexDirectory, copy_others
 from jpq_pyserini.index.record import FLAT_LAYOUT, IndexRecord, event, query_encoder_path, write_record
+from jpq_pyserini.index.shards import check_shards, known_lists, refuse_repeated
 from jpq_pyserini.index.vectors import DEFAULT_DTYPE, DTYPES, StoredVectors
 from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER
 from jpq_pyserini.storage import new_directory, replacement
@@ -79,7 +80,7 @@ class JPQIndex:
         self.codec, self.docids, self.coarse = codec, docids, coarse
         self.path: Path | None = None
         if codes is not None:
-            grow.check_codes(codes, docids, codec)
+            check_codes(codes, docids, codec)
             self.codes = codes
         if faiss_index is not None:
             self.faiss_index = faiss_index
@@ -213,7 +214,7 @@ class JPQIndex:
             JPQError: a docid is there already or comes twice, the counts or dimensions do not fit, or an embedding is
                 not finite.
         """
-        codes = grow.encode(self.codec, embeddings, docids, neighbourhood_of(self.codec, self.codes))
+        codes = encode(self.codec, embeddings, docids, neighbourhood_of(self.codec, self.codes))
         vectors = None if self.vectors is None else ArrayVectors(embeddings)
         return self.add_codes(codes, docids, source=source, progress=progress, vectors=vectors)
 
@@ -230,8 +231,8 @@ class JPQIndex:
 
         ``vectors`` are theirs, needed if this index has vectors; they become of the type that it has.
         """
-        grow.check_codes(codes, docids, self.codec)
-        grow.refuse_repeated((self.name, self.docids), (source or "the new documents", docids))
+        check_codes(codes, docids, self.codec)
+        refuse_repeated((self.name, self.docids), (source or "the new documents", docids))
         return self._derived(
             np.concatenate([self.codes, codes]),
             JoinedDocids([self.docids, docids]),
@@ -251,17 +252,44 @@ class JPQIndex:
         Raises:
             JPQError: codec, layout, document encoder or query encoder differ, or a docid comes twice.
         """
-        grow.check_shards(indexes)
+        check_shards(indexes)
         first = indexes[0]
         parts = [{"index": index.name, "documents": len(index), "history": index.record.history} for index in indexes]
         return first._derived(
             np.concatenate([index.codes for index in indexes]),
             JoinedDocids([index.docids for index in indexes]),
             join_vectors([(index.name, index.vectors) for index in indexes]),
-            lists=grow.known_lists(indexes),
+            lists=known_lists(indexes),
             history=[event("merge", indexes=parts)],
             progress=progress,
         )
+
+    def zero_shot(
+        self, codes: np.ndarray, docids: Sequence[str], *, source: str | None = None, progress: bool = False
+    ) -> "JPQIndex":
+        """Return an index of another collection by this index's codec, encoders and layout; nothing is trained.
+
+        Args:
+            codes: (n, M) uint8 by :attr:`codec`.
+            docids: n external ids.
+            source: where the documents come from, for the history in ``jpq.json``.
+            progress: show a bar while documents are assigned to inverted lists, which are made anew for them.
+        """
+        origin = {
+            "index": self.name,
+            "documents": len(self),
+            "assignment_sha256": codec_digest(self.codec),
+            "training": self.record.training,
+        }
+        built = JPQIndex(
+            self.codec,
+            codes,
+            docids,
+            encoder=self.record.encoder,
+            training={"zero_shot_of": origin},
+            history=[event("build", documents=len(docids), source=source)],
+        )
+        return built if self.record.layout == "pq" else built.convert(self.record.layout, progress=progress)
 
     @property
     def name(self) -> str:
@@ -307,7 +335,7 @@ class JPQIndex:
         """
         with (replacement if replace_existing else new_directory)(directory) as partial:
             if replace_existing:
-                grow.copy_others(Path(directory), partial)
+                copy_others(Path(directory), partial)
             faiss.write_index(self.faiss_index, str(partial / INDEX))
             with open(partial / DOCID, "w", encoding="utf-8") as file:
                 file.writelines(f"{docid}\n" for docid in self.docids)
@@ -333,25 +361,6 @@ class JPQIndex:
         from jpq_pyserini.index import hub
 
         return cls.open(hub.from_hub(repo_id, **options))
-
-
-def save_flat_index(
-    flat: FlatFolder, directory: str | os.PathLike, write_query_encoder: Callable[[Path], None], **record
-) -> Path:
-    """Write an uncompressed index directory: a flat folder with a query encoder trained for it (ADORE).
-
-    Args:
-        flat: copied as it is.
-        directory, write_query_encoder: as in :meth:`JPQIndex.save`.
-        record: ``encoder`` and ``training`` of the :class:`IndexRecord`.
-    """
-    N, D = flat.embeddings.shape
-    with new_directory(directory) as partial:
-        shutil.copyfile(flat.path / INDEX, partial / INDEX)
-        shutil.copyfile(flat.path / DOCID, partial / DOCID)
-        write_query_encoder(partial / QUERY_ENCODER)
-        write_record(partial, IndexRecord(D, m=D, nbits=32, count=N, layout=FLAT_LAYOUT, **record))
-    return Path(directory)
 
 
 def _lists_note(coarse: layouts.Coarse | None) -> dict:

@@ -1,8 +1,11 @@
-"""What an index directory's record says, in Markdown: for READMEs of prebuilt indexes and model cards."""
+"""What an index directory's record says: as text, and in Markdown for READMEs of prebuilt indexes and model cards."""
 
 import os
+from pathlib import Path
 
+from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.index.record import IndexRecord
+from jpq_pyserini.names import CODEC
 from jpq_pyserini.tables import as_markdown
 
 
@@ -40,7 +43,7 @@ def history(record: IndexRecord) -> str:
     if config := training.get("config"):
         parts.append("Settings: " + ", ".join(f"`{name}={value}`" for name, value in config.items()) + ".")
     if not parts:
-        parts.append("Its record says nothing of a training.")
+        parts.append("No training information recorded.")
     if record.versions:
         parts.append("Written by " + ", ".join(f"{name} {number}" for name, number in record.versions.items()) + ".")
     return "\n\n".join(parts)
@@ -73,3 +76,62 @@ def _encoder(encoder: dict) -> str:
         return "not recorded: documents cannot be added"
     details = [f"{key} {encoder[key]}" for key in ("pooling", "max_length") if encoder.get(key)]
     return f"`{public_name(encoder)}`" + (f" ({', '.join(details)})" if details else "")
+
+
+def as_text(directory: Path, record: IndexRecord) -> str:
+    """Return what a directory holds, by its record and the sizes of its files, as ``index describe`` prints it."""
+    flat = 4 * record.dimension
+    a_document = (record.m * record.nbits + 7) // 8
+    lines = [
+        f"index      {directory}",
+        f"documents  {record.count:,}, dimension {record.dimension}",
+        f"codes      M={record.m}, {record.nbits} bits: {a_document} bytes per document, "
+        f"{flat / a_document:.0f}x smaller than flat",
+        *_assignment_lines(directory),
+        f"layout     {record.layout}",
+    ]
+    if record.lists:
+        lines.append("lists      " + ", ".join(f"{name} {value}" for name, value in record.lists.items()))
+    if record.encoder:
+        lines.append(f"encoder    {record.encoder.get('name_or_path')}")
+    lines += _training_lines(record.training)
+    lines += [f"history    {_event_line(event)}" for event in record.history]
+    sizes = {name: (directory / name).stat().st_size for name in record.sha256 if (directory / name).is_file()}
+    for name, size in sizes.items():
+        if "/" not in name:
+            lines.append(f"file       {name}, {size:,} bytes")
+    lines.append(f"total      {sum(sizes.values()):,} bytes")
+    return "\n".join(lines)
+
+
+def _assignment_lines(directory: Path) -> list[str]:
+    if not (directory / CODEC).is_file():
+        return []
+    assignment = ProductQuantizer.load(directory / CODEC).assignment
+    h = f"score-aware, h={assignment.weight:g}" if assignment.weight else ""
+    neighbours = f"{assignment.neighbours} neighbours" if assignment.neighbours else ""
+    return [f"assignment {', '.join(filter(None, [h, neighbours])) or 'nearest centroids'}"]
+
+
+def _training_lines(training: dict) -> list[str]:
+    if "zero_shot_of" in training:
+        origin = training["zero_shot_of"]
+        first = f"training   zero-shot: codec and encoders of {origin.get('index')}"
+        return [first, *(f"           of which: {line[11:]}" for line in _training_lines(origin.get("training") or {}))]
+    if not training:
+        return []
+    points = {point["step"]: point.get("rr@10") for point in training.get("curve", [])}
+    best = training.get("best_step")
+    score = f", RR@10 {points[best]:.4f} on dev" if points.get(best) is not None else ""
+    return [f"training   {training.get('steps')} steps, step {best} kept{score}"]
+
+
+def _event_line(event: dict) -> str:
+    """Return an entry of the history in one line."""
+    day = str(event.get("when", ""))[:10]
+    if event.get("event") == "merge":
+        parts = [f"{each.get('documents'):,} of {each.get('index')}" for each in event.get("indexes", [])]
+        return f"{day} merged {', '.join(parts)}"
+    done = {"add": "added", "build": "built from"}.get(event.get("event"), event.get("event"))
+    source = f", {event['source']}" if event.get("source") else ""
+    return f"{day} {done} {event.get('documents', 0):,} documents{source}"

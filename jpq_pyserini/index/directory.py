@@ -1,8 +1,10 @@
-"""The one road from an index directory to its parts: record, files, Faiss index, docids, codec."""
+"""The one road from an index directory to its parts, record, files, Faiss index, docids, codec; and copies of them."""
 
 import functools
 import os
+import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +12,14 @@ import faiss
 
 from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.data.docids import Docids
+from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import layouts
 from jpq_pyserini.index.attached import open_vectors
-from jpq_pyserini.index.record import FLAT_LAYOUT, IndexRecord, check_verified
+from jpq_pyserini.index.record import FLAT_LAYOUT, IndexRecord, check_verified, write_record
 from jpq_pyserini.index.vectors import StoredVectors
-from jpq_pyserini.names import CODEC, DOCID, INDEX, RECORD
+from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD, VECTORS
+from jpq_pyserini.storage import new_directory
 
 _ATTEMPTS, _PAUSE = 5, 0.05  # of opening a directory that another process replaces meanwhile; seconds
 
@@ -132,3 +136,37 @@ def _state(directory: Path) -> tuple[int, ...] | None:
         return os.stat(directory).st_ino, record.st_ino, record.st_mtime_ns, record.st_size
     except OSError:
         return None
+
+
+def copy_others(source: Path, target: Path) -> None:
+    """Copy what is in an index directory besides the files that ``JPQIndex.save`` writes; its encoder, for one."""
+    for entry in source.iterdir():
+        if entry.is_dir():
+            shutil.copytree(entry, target / entry.name)
+        elif entry.name not in (INDEX, DOCID, CODEC, VECTORS, RECORD):
+            shutil.copy2(entry, target / entry.name)
+
+
+def query_encoder_copier(directory: str | os.PathLike) -> Callable[[Path], object] | None:
+    """Return what copies the query encoder of an index directory into a new one; None when it has none."""
+    folder = Path(directory) / QUERY_ENCODER
+    return (lambda target: shutil.copytree(folder, target)) if folder.is_dir() else None
+
+
+def save_flat_index(
+    flat: FlatFolder, directory: str | os.PathLike, write_query_encoder: Callable[[Path], None], **record
+) -> Path:
+    """Write an uncompressed index directory: a flat folder with a query encoder trained for it (ADORE).
+
+    Args:
+        flat: copied as it is.
+        directory, write_query_encoder: as in ``JPQIndex.save``.
+        record: ``encoder`` and ``training`` of the :class:`IndexRecord`.
+    """
+    N, D = flat.embeddings.shape
+    with new_directory(directory) as partial:
+        shutil.copyfile(flat.path / INDEX, partial / INDEX)
+        shutil.copyfile(flat.path / DOCID, partial / DOCID)
+        write_query_encoder(partial / QUERY_ENCODER)
+        write_record(partial, IndexRecord(D, m=D, nbits=32, count=N, layout=FLAT_LAYOUT, **record))
+    return Path(directory)

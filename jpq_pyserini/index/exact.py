@@ -57,6 +57,9 @@ class ExactIndex:
         if self.layout == "fastscan":
             layouts.use_huge_pages(self._inner)
 
+    def __reduce__(self):
+        return ExactIndex, (self.faiss_index, self.docids, self.margin)  # the proposer, on a GPU, stays here
+
     def __getattr__(self, name):
         if name.startswith("__") or name == "faiss_index":
             raise AttributeError(name)

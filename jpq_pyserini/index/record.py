@@ -31,6 +31,7 @@ class EncoderSettings(TypedDict, total=False):
     l2_norm: bool | None
     max_length: int | None
     prompt: str | None
+    passage_prefix: str | None
 
 
 class TrainingRecord(TypedDict, total=False):
@@ -174,7 +175,7 @@ def encoder_settings(directory: str | os.PathLike, name_or_path: str | None = No
             f"the document encoder {name}, recorded in {Path(directory) / RECORD}, is not here: say where with "
             "--encoder, or name it instead of the index"
         )
-    settings = {key: recorded.get(key) for key in ("pooling", "l2_norm", "max_length", "prompt")}
+    settings = {key: recorded.get(key) for key in ("pooling", "l2_norm", "max_length", "prompt", "passage_prefix")}
     return {"name_or_path": name, **settings, "l2_norm": bool(settings["l2_norm"])}
 
 

@@ -1,5 +1,6 @@
 """JPQFaissSearcher: Pyserini's FaissSearcher for a JPQ index directory."""
 
+import functools
 import os
 from pathlib import Path
 
@@ -63,6 +64,15 @@ class JPQFaissSearcher(FaissSearcher):
         margin: int | None = None,
         rescore: int | None = None,
     ):
+        given = (str(index_dir), query_encoder, prebuilt_index_name, normalize_distances, faiss_device)
+        options = {
+            "device": device,
+            "encoder_backend": encoder_backend,
+            "mmap": mmap,
+            "nprobe": nprobe,
+            "margin": margin,
+        }
+        self._opened_with = given, options
         self.record = IndexRecord.read(index_dir)
         self._mmap, self._nprobe, self._margin, self._rescore = mmap, nprobe, margin, rescore
         self._wanted_device, self._index_dir = faiss_device, index_dir
@@ -71,6 +81,11 @@ class JPQFaissSearcher(FaissSearcher):
         elif encoder_backend is not None:
             raise JPQError(f"encoder_backend {encoder_backend} is for the index's own encoder: leave query_encoder out")
         super().__init__(str(index_dir), query_encoder, prebuilt_index_name, normalize_distances, faiss_device)
+
+    def __reduce__(self):
+        """Pickles and copies open the directory again, with the same arguments."""
+        given, options = self._opened_with
+        return functools.partial(type(self), **options), given
 
     @classmethod
     def from_prebuilt_index(

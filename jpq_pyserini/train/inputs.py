@@ -64,16 +64,18 @@ class EncoderSource:
             )
         return encoder
 
-    def document_record(self) -> dict:
-        """What ``jpq.json`` says of the document encoder, which is the untouched one."""
+    def document_record(self, flat: FlatFolder) -> dict:
+        """What ``jpq.json`` says of the document encoder, which is the untouched one; some of it ``flat`` knows."""
+        recorded = flat.encoder
+        prefix = recorded.get("passage_prefix")
         name = self.name_or_path
         return {
             "name_or_path": os.path.abspath(name) if os.path.isdir(name) else name,
             "pooling": self.pooling,
             "l2_norm": self.l2_norm,
-            "max_length": self.passage_max_length,
+            "max_length": self.passage_max_length or recorded.get("max_length"),
             "prompt": None,
-        }
+        } | ({} if prefix is None else {"passage_prefix": prefix})
 
 
 @dataclass(frozen=True)

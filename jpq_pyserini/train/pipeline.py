@@ -181,13 +181,13 @@ def _write(run: Run, flat: FlatFolder, codec, codes, model: JPQModel, record: di
         record["seconds"] = {phase: round(seconds, 1) for phase, seconds in watch.so_far().items()}
 
     if codec is None:
-        save_flat_index(flat, run.output, write_encoder, encoder=run.encoder.document_record(), training=record)
+        save_flat_index(flat, run.output, write_encoder, encoder=run.encoder.document_record(flat), training=record)
         return
     trained = codec.with_centroids(model.centroids.detach().cpu().numpy())
     if run.config.reconstruction:  # DPQ: its codes follow its centroids
         trained = dataclasses.replace(trained, assignment_centroids=trained.centroids)
         codes = code_flat(flat, trained, progress)
-    facts = {"encoder": run.encoder.document_record(), "training": record}
+    facts = {"encoder": run.encoder.document_record(flat), "training": record}
     index = JPQIndex(trained, codes, flat.docids, vectors=_kept_vectors(flat, run.config), **facts)
     index.save(run.output, write_encoder)
 

@@ -14,7 +14,7 @@ from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import __main__ as index
 from jpq_pyserini.index.coding import code_flat, codec_digest
-from jpq_pyserini.index.grow import check_shards
+from jpq_pyserini.index.shards import check_shards
 from jpq_pyserini.train import __main__ as train
 
 from helpers.tiny import tiny_corpus, tiny_encoder, tiny_flat

@@ -1,13 +1,17 @@
 """Layouts: the same scores and codes in every one, conversion on the command line, mapped files, refusals."""
 
 import json
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import faiss
 import numpy as np
 import pytest
 
 from jpq_pyserini import JPQError, JPQIndex
-from jpq_pyserini.index import layouts
+from jpq_pyserini.index import IndexDirectory, layouts
+from jpq_pyserini.index.exact import ExactIndex
 from jpq_pyserini.index.record import IndexRecord
 
 from helpers.codes import make_index, random_codec, random_embeddings
@@ -148,3 +152,26 @@ def test_verify_and_mixed_directories(tmp_path):
     with pytest.raises(JPQError, match=r"index has the layout fastscan, jpq.json says pq"):
         JPQIndex.open(tmp_path / "pq")
     assert IndexRecord.read(tmp_path / "fast").lists == {}
+
+
+@pytest.mark.parametrize("layout", layouts.LAYOUTS)
+def test_first_reads_from_threads_and_copies(tmp_path, layout):
+    made = make_index(N=400, nbits=4)
+    options = {"nlist": 20, "nprobe": 4} if layout.startswith("ivf") else {}
+    made.convert(layout, **options).save(tmp_path / "ix")
+    parts = IndexDirectory.open(tmp_path / "ix")
+    queries = random_embeddings(3, seed=3)
+    expected = ExactIndex(parts.faiss_index, parts.docids).search(queries, 10)
+    for _ in range(20):
+        exact, barrier = ExactIndex(parts.faiss_index, parts.docids), threading.Barrier(4)
+
+        def search(exact=exact, barrier=barrier):
+            barrier.wait()
+            return exact.search(queries, 10)
+
+        with ThreadPoolExecutor(4) as pool:
+            found = [each.result() for each in [pool.submit(search) for _ in range(4)]]
+        assert all(np.array_equal(scores, expected[0]) and np.array_equal(rows, expected[1]) for scores, rows in found)
+    again = pickle.loads(pickle.dumps(exact))
+    assert again.docids == parts.docids
+    assert np.array_equal(again.search(queries, 10)[1], expected[1])

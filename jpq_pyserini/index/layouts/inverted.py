@@ -140,23 +140,23 @@ class ListCodes:
 
     def __init__(self, index: faiss.IndexIVF):
         self._index, self._m, self._nbits = index, index.pq.M, index.pq.nbits
-        self._places = None
+        self._map: tuple[np.ndarray, ...] | None = None
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        if self._places is None:
-            self._starts, self._places = _places(self._index)
-            self._memory, self._begins = _memory_of_lists(self._index, self._bytes_of_list)
-        places = self._places[rows].astype(np.int64)
-        lists = np.searchsorted(self._starts, places, side="right") - 1
-        return self._pick(self._begins[lists], places - self._starts[lists])
+        if self._map is None:  # assigned at once, so that another thread finds all of it or makes its own
+            self._map = (*_places(self._index), *_memory_of_lists(self._index, self._bytes_of_list))
+        starts, places, memory, begins = self._map
+        found = places[rows].astype(np.int64)
+        lists = np.searchsorted(starts, found, side="right") - 1
+        return self._pick(memory, begins[lists], found - starts[lists])
 
     def _bytes_of_list(self, size: int) -> int:
         return size * self._index.code_size
 
-    def _pick(self, begins: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    def _pick(self, memory: np.ndarray, begins: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         """Read the codes of the documents at ``offsets`` (n,) of lists that begin at ``begins`` (n,) in memory."""
         width = self._index.code_size
-        packed = self._memory.take((begins + offsets * width)[:, None] + np.arange(width))
+        packed = memory.take((begins + offsets * width)[:, None] + np.arange(width))
         return unpack_codes(packed, self._m, self._nbits)
 
 
@@ -166,10 +166,10 @@ class BlockListCodes(ListCodes):
     def _bytes_of_list(self, size: int) -> int:
         return -(-size // BLOCK) * self._index.M2 * BLOCK // 2
 
-    def _pick(self, begins: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    def _pick(self, memory: np.ndarray, begins: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         block, byte, half = place_in_block(offsets)
         first = begins + block * (self._index.M2 * BLOCK // 2) + byte
-        pairs = self._memory.take(first[:, None] + np.arange(0, self._m * BLOCK // 2, BLOCK // 2))
+        pairs = memory.take(first[:, None] + np.arange(0, self._m * BLOCK // 2, BLOCK // 2))
         return (pairs >> (4 * half[:, None])) & 0x0F
 
 

@@ -1,0 +1,131 @@
+"""What a stopped command leaves and goes on from: a folder beside its output, and files in it that grow."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from jpq_pyserini.errors import JPQError
+from jpq_pyserini.storage import new_file
+
+_MADE_FROM = "run.json"
+_WHOLE = 1 << 26  # files up to this size are fingerprinted whole, larger ones by their size and both ends
+
+
+def fingerprint(path: str | os.PathLike | None) -> str | list | None:
+    """Tell one input from another, whatever its path and time.
+
+    Returns:
+        Of a file, the digest of its size and content (of more than 64 MB: of both ends); of a folder, the names and
+        digests of its files; of any other name, the name itself.
+    """
+    if path is None:
+        return None
+    path = Path(path)
+    if path.is_dir():
+        return [[str(file.relative_to(path)), _digest(file)] for file in sorted(path.rglob("*")) if file.is_file()]
+    return _digest(path) if path.is_file() else str(path)
+
+
+def refuse_left(path: str | os.PathLike, resume: bool) -> None:
+    """Raise :class:`JPQError` if a stopped run left ``path`` and the user does not want to go on from it."""
+    if not resume and os.path.exists(path):
+        raise JPQError(f"{path} is what a stopped run left: add --resume to go on from it, or remove it")
+
+
+class WorkFolder:
+    """The unfinished work of one command, which only the same command on the same inputs goes on with.
+
+    The caller holds the lock of its output meanwhile (:func:`jpq_pyserini.storage.locked`).
+
+    Attributes:
+        path: the folder; made by :meth:`claim`.
+        made_from: JSON-able; by name, what must be the same for a run to go on: settings and fingerprints of inputs.
+    """
+
+    def __init__(self, path: str | os.PathLike, made_from: Mapping[str, object], resume: bool):
+        """Look at what is there.
+
+        Raises:
+            JPQError: a stopped run left the folder and ``resume`` is False, or it was made from something else.
+        """
+        self.path = Path(path)
+        self.made_from = json.loads(json.dumps(made_from))  # as it comes back from the file
+        refuse_left(path, resume)
+        if not self.path.exists():
+            return
+        try:
+            found = json.loads((self.path / _MADE_FROM).read_text(encoding="utf-8"))
+            if not isinstance(found, dict):
+                raise ValueError(found)
+        except (OSError, ValueError, RecursionError):
+            shutil.rmtree(self.path)  # stopped before it had written anything
+            return
+        for name, value in self.made_from.items():
+            if found.get(name) != value:
+                raise JPQError(f"{path} comes from another {name}: give the same one, or remove {path} and start anew")
+
+    def claim(self) -> None:
+        """Make the folder, if it is not there, and say what it is made from."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not (self.path / _MADE_FROM).is_file():
+            with new_file(self.path / _MADE_FROM) as file:
+                json.dump(self.made_from, file)
+
+    def discard(self) -> None:
+        """Remove the folder: the output is written."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class GrowingArray:
+    """The rows of an array in a file, written a few at a time; those that are there survive a stop.
+
+    Args:
+        path: the file; made at the first :meth:`append`.
+        dtype, width: of a row.
+        together: rows of one :meth:`append`; of an append that was interrupted nothing is kept, so that a run that
+            goes on does the same arithmetic as one that was not stopped.
+    """
+
+    def __init__(self, path: str | os.PathLike, dtype: type, width: int, together: int):
+        self.path, self._dtype, self._width = Path(path), np.dtype(dtype), width
+        block = self._dtype.itemsize * width * together
+        if self.path.is_file():
+            os.truncate(self.path, self.path.stat().st_size // block * block)
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return self.path.stat().st_size // (self._dtype.itemsize * self._width) if self.path.is_file() else 0
+
+    def append(self, rows: np.ndarray) -> None:
+        """Add rows (n, width) and wait until the disk has them."""
+        with open(self.path, "ab") as file:
+            file.write(np.ascontiguousarray(rows, self._dtype).data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read(self) -> np.ndarray:
+        """Return all rows, (N, width), in memory."""
+        rows = np.fromfile(self.path, self._dtype) if self.path.is_file() else np.empty(0, self._dtype)
+        return rows.reshape(-1, self._width)
+
+    def mapped(self) -> np.ndarray:
+        """Return all rows, (N, width), as a memory map of the file; needs at least one."""
+        return np.memmap(self.path, self._dtype, "r").reshape(-1, self._width)
+
+
+def _digest(path: Path) -> str:
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with open(path, "rb") as file:
+        if size <= _WHOLE:
+            digest.update(file.read())
+        else:
+            digest.update(file.read(_WHOLE // 2))
+            file.seek(-_WHOLE // 2, os.SEEK_END)
+            digest.update(file.read())
+    return digest.hexdigest()

@@ -1,0 +1,59 @@
+"""What a stopped command leaves: for the same command on the same inputs only, and whole."""
+
+import numpy as np
+import pytest
+
+from jpq_pyserini.errors import JPQError
+from jpq_pyserini.resume import GrowingArray, WorkFolder, fingerprint
+
+
+def test_only_the_same_command_goes_on(tmp_path):
+    path = tmp_path / "out.work"
+    WorkFolder(path, {"codec": "a", "files": ("x", None)}, resume=True).claim()
+    with pytest.raises(JPQError, match=r"out.work is what a stopped run left: add --resume to go on from it"):
+        WorkFolder(path, {"codec": "a", "files": ("x", None)}, resume=False)
+    with pytest.raises(JPQError, match="comes from another codec: give the same one, or remove"):
+        WorkFolder(path, {"codec": "b"}, resume=True)
+    (path / "kept").write_text("")
+    work = WorkFolder(path, {"codec": "a", "files": ("x", None)}, resume=True)
+    assert (path / "kept").exists()
+    work.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "null", "[" * 100_000])
+def test_a_folder_that_says_nothing_is_begun_anew(tmp_path, content):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "junk").write_text("")
+    if content is not None:
+        (tmp_path / "work" / "run.json").write_text(content)
+    WorkFolder(tmp_path / "work", {"codec": "a"}, resume=True).claim()
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 23, 24, 25, 48])
+def test_an_interrupted_append_leaves_no_rows(tmp_path, cut):
+    rows = np.arange(12, dtype=np.float32).reshape(4, 3)
+    array = GrowingArray(tmp_path / "rows", np.float32, 3, together=2)
+    assert len(array) == 0
+    assert array.read().shape == (0, 3)
+    array.append(rows[:2])
+    array.append(rows[2:])
+    assert np.array_equal(array.mapped(), rows)
+    with open(tmp_path / "rows", "r+b") as file:
+        file.truncate(cut)
+    again = GrowingArray(tmp_path / "rows", np.float32, 3, together=2)
+    assert len(again) == cut // 24 * 2
+    assert np.array_equal(again.read(), rows[: len(again)])
+
+
+def test_fingerprints_are_of_contents(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").write_text("1")
+    assert fingerprint(tmp_path / "a") == fingerprint(tmp_path / "b")
+    (tmp_path / "b" / "x").write_text("2")
+    assert fingerprint(tmp_path / "a") != fingerprint(tmp_path / "b")
+    assert fingerprint(tmp_path / "a" / "x") != fingerprint(tmp_path / "b" / "x")
+    assert fingerprint("msmarco-passage-dev") == "msmarco-passage-dev"
+    assert fingerprint(None) is None
