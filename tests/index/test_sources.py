@@ -100,7 +100,7 @@ def test_merge_and_zero_shot_on_the_command_line(tiny, tmp_path):
     assert record.training["zero_shot_of"]["index"] == str(tiny / "index")
     assert record.encoder == IndexRecord.read(tiny / "index").encoder
     described = index_command("describe", "--index", tmp_path / "whole").stdout
-    assert f"zero-shot, codec and encoders of {tiny / 'index'}" in described
+    assert f"zero-shot: codec and encoders of {tiny / 'index'}" in described
     assert f"merged 30 of {shards[0]}, 30 of {shards[1]}" in described
     command = ("merge", "--indexes", *shards, "--output", tmp_path / "other")
     config = shards[1] / "query_encoder" / "config.json"
