@@ -6,7 +6,6 @@ sentence-transformers has such backends too, but they need ``optimum``, whose re
 """
 
 import json
-import logging
 import os
 import tempfile
 import threading
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from jpq_pyserini.encoders.text_encoder import saved_settings
 from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.names import ENCODER_MARKER
 
@@ -27,10 +27,7 @@ _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 def saved_backend(folder: str | os.PathLike) -> str:
     """Return the backend that a saved query encoder asks for; torch when it says nothing."""
-    try:
-        return json.loads((Path(folder) / ENCODER_MARKER).read_text(encoding="utf-8")).get("backend", TORCH)
-    except (OSError, ValueError, AttributeError):
-        return TORCH
+    return saved_settings(folder).get("backend", TORCH)
 
 
 def check_backend(backend: str) -> None:
@@ -53,7 +50,7 @@ def export(model, folder: str | os.PathLike, backend: str) -> None:
         target.parent.mkdir(exist_ok=True)
         _export(model, target, backend == ONNX_INT8)
     marker = Path(folder) / ENCODER_MARKER
-    settings = json.loads(marker.read_text(encoding="utf-8")) | {"backend": backend}
+    settings = saved_settings(folder) | {"backend": backend}
     marker.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
@@ -175,7 +172,7 @@ def _unreadable(path: Path, error: Exception) -> JPQError:
 
 def _export(model, target: Path, int8: bool) -> None:
     try:
-        import onnx  # noqa: F401
+        import onnx
     except ImportError:
         raise JPQError("exporting an encoder needs onnx: pip install onnx") from None
     transformer = model[0].model
@@ -199,11 +196,11 @@ def _export(model, target: Path, int8: bool) -> None:
         if int8:
             from onnxruntime.quantization import QuantType, quantize_dynamic
 
-            logging.disable(logging.WARNING)  # it advises every caller to simplify the graph first; of no use here
-            try:
-                quantize_dynamic(str(plain), str(target), weight_type=QuantType.QInt8, per_channel=True)
-            finally:
-                logging.disable(logging.NOTSET)
+            graph = onnx.load(plain)
+            # Else it advises every caller to simplify the graph first, which is of no use here.
+            onnx.helper.set_model_props(graph, {"onnx.quant.pre_process": "onnxruntime.quant"})
+            onnx.save(graph, plain)
+            quantize_dynamic(str(plain), str(target), weight_type=QuantType.QInt8, per_channel=True)
         else:
             os.replace(plain, target)
     transformer.to(device).train(was_training)

@@ -7,9 +7,10 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 QUERY_PROMPT, PASSAGE_PROMPT = "query", "document"
+#: Of what :func:`save_text_encoder` writes.
+FORMAT_VERSION = 1
+
+_LOCK = threading.Lock()
+_before: list[tuple[bool, int]] = []  # bars shown, level of the hub's logger; an item for each block of quietly()
 
 
 def is_jpq_encoder(path: str | os.PathLike) -> bool:
@@ -28,6 +34,29 @@ def is_jpq_encoder(path: str | os.PathLike) -> bool:
         return os.path.isfile(os.path.join(path, ENCODER_MARKER))
     except (TypeError, ValueError):
         return False
+
+
+def saved_settings(folder: str | os.PathLike) -> dict[str, Any]:
+    """Return what :func:`save_text_encoder` recorded in ``folder``; empty for a folder of other origin.
+
+    Raises:
+        JPQError: the record is damaged or of a later format.
+    """
+    path = Path(folder) / ENCODER_MARKER
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        found = settings.get("format_version", FORMAT_VERSION)
+        later = found > FORMAT_VERSION
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError, RecursionError, AttributeError, TypeError) as error:
+        raise JPQError(f"{path} is damaged ({reason_of(error)}): copy the index directory again") from error
+    if later:
+        raise JPQError(
+            f"{path} has format version {found}, this release reads up to {FORMAT_VERSION}: "
+            "pip install --upgrade jpq_pyserini"
+        )
+    return settings
 
 
 def load_text_encoder(
@@ -58,6 +87,7 @@ def load_text_encoder(
     if l2_norm and pooling is None:
         raise JPQError(f"--l2-norm was given without --pooling for {name_or_path}: say --pooling cls or --pooling mean")
     try:
+        saved_settings(name_or_path)  # of a format that this release knows
         with quietly():
             model = _load(str(name_or_path), pooling, l2_norm, device)
             return _prepared(model, max_length, prompt, passage_prefix)
@@ -92,7 +122,7 @@ def save_text_encoder(model: "SentenceTransformer", path: str | os.PathLike) -> 
     with quietly():
         model.save(str(path), create_model_card=False)
     record = {
-        "format_version": 1,
+        "format_version": FORMAT_VERSION,
         "dimension": model.get_embedding_dimension(),
         "max_length": model.max_seq_length,
         "prompt": query_prompt(model),
@@ -128,20 +158,28 @@ def _prepared(model, max_length: int | None, prompt: str | None, passage_prefix:
 
 
 @contextlib.contextmanager
-def quietly():
-    """Silence transformers' bars over a model's tensors, and the hub's reports of every retry before it gives up."""
+def quietly() -> Iterator[None]:
+    """Silence transformers' bars over a model's tensors, and the hub's reports of every retry before it gives up.
+
+    Both are settings of the process: the first of several threads in such a block changes them, the last one puts them
+    back.
+    """
     from transformers.utils import logging as bars
 
     hub = logging.getLogger("huggingface_hub")
-    shown, level = bars.is_progress_bar_enabled(), hub.level
-    bars.disable_progress_bar()
-    hub.setLevel(logging.CRITICAL)
+    with _LOCK:
+        _before.append(_before[0] if _before else (bars.is_progress_bar_enabled(), hub.level))
+        bars.disable_progress_bar()
+        hub.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        hub.setLevel(level)
-        if shown:
-            bars.enable_progress_bar()
+        with _LOCK:
+            shown, level = _before.pop()
+            if not _before:
+                hub.setLevel(level)
+                if shown:
+                    bars.enable_progress_bar()
 
 
 def _embed(model, texts, *, prompt, batch_size, show_progress_bar=False) -> np.ndarray:

@@ -12,9 +12,13 @@ from jpq_pyserini.names import QUERY_ENCODER, RECORD
 BARE = "jpq"
 
 
-def encoder_is_ours(encoder) -> bool:
-    """Tell whether the value of ``--encoder`` is for ``JPQQueryEncoder`` (``JPQDocumentEncoder`` for documents)."""
-    return is_bare(encoder) or is_jpq_encoder(encoder) or is_index_directory(encoder)
+def encoder_is_ours(encoder, encoder_class: str | None = None) -> bool:
+    """Tell whether the value of ``--encoder`` is for ``JPQQueryEncoder`` (``JPQDocumentEncoder`` for documents).
+
+    A saved query encoder is a sentence-transformers folder, which other classes can load too: if ``encoder_class``, the
+    value of ``--encoder-class``, names one, that gets it.
+    """
+    return is_bare(encoder) or is_index_directory(encoder) or (encoder_class is None and is_jpq_encoder(encoder))
 
 
 def is_bare(encoder) -> bool:

@@ -19,7 +19,7 @@ def wrap_util(module) -> None:
 
     @functools.wraps(plain_download)
     def download_prebuilt_index(index_name, force=False, *args, **kwargs):
-        entry = _ours(index_name)
+        entry = our_entry(index_name)
         if entry is None:
             return plain_download(index_name, force, *args, **kwargs)
         from jpq_pyserini.prebuilt.store import fetch
@@ -28,7 +28,7 @@ def wrap_util(module) -> None:
 
     @functools.wraps(plain_check)
     def check_downloaded(index_name):
-        entry = _ours(index_name)
+        entry = our_entry(index_name)
         if entry is None:
             return plain_check(index_name)
         from jpq_pyserini.prebuilt.store import is_downloaded
@@ -37,7 +37,7 @@ def wrap_util(module) -> None:
 
     @functools.wraps(plain_texts)
     def get_sparse_index(index_name):
-        entry = _ours(index_name)
+        entry = our_entry(index_name)
         return plain_texts(index_name) if entry is None else entry.texts
 
     @functools.wraps(plain_list)
@@ -59,7 +59,7 @@ def wrap_searcher(searcher_class) -> None:
 
     @functools.wraps(plain)
     def from_prebuilt_index(cls, prebuilt_index_name, *args, **kwargs):
-        entry = _ours(prebuilt_index_name)
+        entry = our_entry(prebuilt_index_name)
         if entry is None:
             searcher = plain(cls, prebuilt_index_name, *args, **kwargs)
             if searcher is None:
@@ -98,7 +98,8 @@ class _LazyTexts:
         return getattr(self._searcher, attribute)
 
 
-def _ours(name):
+def our_entry(name):
+    """Return the catalogue entry of a prebuilt index of ours; None for any other name."""
     from jpq_pyserini.prebuilt.catalogue import load_entries
 
     return load_entries().get(name) if isinstance(name, str) else None

@@ -9,6 +9,9 @@ Pyserini has no place to plug an encoder in, and four ways of choosing one:
   of reach, and take the first key of a class map that is a substring of ``--encoder``. So, just before such a script
   runs, its own ``--encoder`` is read from ``sys.argv``; only if that is ours, it becomes the first key of the map. In
   any other process the maps stay exactly as Pyserini made them.
+  ``--encoder-class auto`` and the like are for other encoders, so the word ``jpq`` and an index directory are ours
+  whatever class is named with them; a query encoder's folder with a class goes to that class. Without any encoder, an
+  index directory of ours, or a prebuilt one, is searched with its own.
 * ``python -m pyserini.encode.query`` has no map but a chain of names, so there, likewise, every query encoder that the
   script is about to import is ours.
 """
@@ -18,9 +21,10 @@ import inspect
 import os
 import sys
 
+from jpq_pyserini.cli import note
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.names import RECORD
-from jpq_pyserini.plugin.ours import encoder_is_ours
+from jpq_pyserini.plugin.ours import BARE, encoder_is_ours, is_index_directory
 
 _MAIN_CLASS_MAPS = {
     "pyserini.search.faiss.__main__": "query_encoder_class_map",
@@ -65,8 +69,10 @@ def before_main(name: str) -> None:
         return
     import pyserini.encode
 
-    encoder = _own_argument("--encoder")
-    if not encoder_is_ours(encoder):
+    if name == "pyserini.search.faiss.__main__":
+        _name_the_encoder_of_the_index()
+    encoder, encoder_class = _own_argument("--encoder"), _own_argument("--encoder-class")
+    if not encoder_is_ours(encoder, encoder_class):
         return
     if name == _NAME_CHAIN:
         import pyserini.query_iterator  # what the script imports besides keeps Pyserini's own classes
@@ -76,9 +82,22 @@ def before_main(name: str) -> None:
     else:
         class_map = getattr(pyserini.encode, _MAIN_CLASS_MAPS[name])
         make = _document_encoder if name == "pyserini.encode.__main__" else _query_encoder
-        others = {key: value for key, value in class_map.items() if key != encoder.lower()}
+        ours = dict.fromkeys(filter(None, (encoder.lower(), encoder_class)), make)
+        others = {key: value for key, value in class_map.items() if key not in ours}
         class_map.clear()  # in place: the scripts bind the dictionary itself
-        class_map.update({encoder.lower(): make, **others})
+        class_map.update({**ours, **others})
+
+
+def _name_the_encoder_of_the_index() -> None:
+    """Add ``--encoder jpq`` to this process's arguments if they name an index of ours and nothing to encode queries."""
+    from jpq_pyserini.plugin.prebuilt import our_entry
+
+    index = _own_argument("--index")
+    if index is None or _own_argument("--encoder") or _own_argument("--encoded-queries"):
+        return
+    if is_index_directory(index) or (not os.path.exists(index) and our_entry(index)):
+        sys.argv += ["--encoder", BARE]
+        note(f"no --encoder was given: queries are encoded with that of the index (--encoder {BARE})")
 
 
 def _wrap_searcher(searcher_class) -> None:
@@ -147,7 +166,7 @@ def _or_ours(plain, make):
     def choose(*args, **kwargs):
         given = signature.bind(*args, **kwargs).arguments
         encoder = given.get("encoder")
-        if given.get("encoder_class") is not None or not encoder_is_ours(encoder):
+        if not encoder_is_ours(encoder, given.get("encoder_class")):
             return plain(*args, **kwargs)
         from pyserini.util import resolve_device
 

@@ -33,7 +33,15 @@ def commands(tiny, tmp_path_factory):
     (root / "corpus" / "documents.jsonl").write_text("\n".join(lines[:50]) + "\n")
 
     def search(name, encoder, *rest, index=tiny / "index", before=("-m", "pyserini.search.faiss"), **more):
-        flags = ["--encoder", encoder, "--index", index, "--topics", tiny / "topics.tsv", "--hits", 10]
+        flags = [
+            *(["--encoder", encoder] if encoder else []),
+            "--index",
+            index,
+            "--topics",
+            tiny / "topics.tsv",
+            "--hits",
+            10,
+        ]
         return run_python(*before, *flags, "--output", root / name, *rest, **{**environment, **more})
 
     def hybrid():
@@ -53,6 +61,8 @@ def commands(tiny, tmp_path_factory):
     jobs = {
         "jpq": lambda: search("jpq", "jpq"),
         "path": lambda: search("path", root / "dance-dpr" / "query_encoder", "--batch-size", 8, "--threads", 2),
+        "class": lambda: search("class", "jpq", "--encoder-class", "auto", "--pooling", "cls", "--l2-norm"),
+        "none": lambda: search("none", None),
         "prf": lambda: search("prf", "jpq", "--prf-depth", 3),
         "other": lambda: search("other", root / "jpq-like", *other),
         "other without hook": lambda: search(
@@ -96,7 +106,7 @@ def assert_same_run(run, scores, rows):
         assert [docid for docid, _ in np.array(hits, object)[alone]] == [f"d{row}" for row in rows[i][alone]]
 
 
-@pytest.mark.parametrize("name", ["jpq", "path"])
+@pytest.mark.parametrize("name", ["jpq", "path", "class", "none"])
 def test_search_finds_the_encoder_of_the_index(commands, expected, name):
     commands.wait(name)
     assert_same_run(read_run(commands.root / name), expected.scores, expected.rows)

@@ -144,6 +144,8 @@ def test_our_encoders_are_taken(tiny, faiss_main, name):
 def test_other_encoders_reach_pyserini_untouched(tiny, faiss_main):
     import pyserini.encode as encode
 
+    from jpq_pyserini import JPQQueryEncoder
+
     other = tiny / "jpq-like"
     if not other.exists():
         shutil.copytree(tiny / "encoder" / "plain", other)
@@ -152,6 +154,8 @@ def test_other_encoders_reach_pyserini_untouched(tiny, faiss_main):
     assert (encoder.pooling, encoder.l2_norm, encoder.prefix) == ("mean", True, "bace")
     asked_for = init(faiss_main, str(tiny / "index" / "query_encoder"), "auto", pooling="mean")
     assert type(asked_for) is encode.AutoQueryEncoder
+    for name in ("jpq", str(tiny / "index")):
+        assert type(init(faiss_main, name, "auto", pooling="mean")) is JPQQueryEncoder
     for class_map in (encode.query_encoder_class_map, encode.document_encoder_class_map):
         assert not [key for key in class_map if "jpq" in key]
 
