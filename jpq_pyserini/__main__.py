@@ -12,7 +12,7 @@ from jpq_pyserini.errors import JPQError
 #: Heading -> command -> (module, what it does).
 COMMANDS = {
     "Start": {
-        "quickstart": ("quickstart.__main__", "train, search and compare on a small collection made on this machine"),
+        "quickstart": ("quickstart", "train, search and compare on a small collection made on this machine"),
         "doctor": ("doctor", "check the installation and suggest fixes"),
         "prebuilt": ("prebuilt.__main__", "list, download and package prebuilt indexes"),
     },

@@ -1,6 +1,5 @@
-"""Which encoder a quickstart uses, and where its files are."""
+"""Where the files of the quickstart's encoder are, by default all-MiniLM-L6-v2."""
 
-import hashlib
 import importlib.resources
 import json
 import os
@@ -20,7 +19,6 @@ _REACH_SECONDS = 4
 #: What a model needs, without the copies of its weights in other formats.
 _HUB_FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "*.py")
 _HUB_NOT = ("onnx/*", "openvino/*", "data_config.json", "train_script.py")
-_DIGESTED = (".json", ".txt", ".model", ".safetensors", ".bin", ".py")
 
 
 def find_encoder(name_or_path: str | None = None) -> Path:
@@ -64,16 +62,6 @@ def carried_encoder() -> Path:
     return folder
 
 
-def encoder_digest(folder: Path) -> str:
-    """Return a SHA-256 over the files that decide what an encoder computes, wherever the folder is."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.suffix in _DIGESTED and not any(path.match(pattern) for pattern in _HUB_NOT) and path.is_file():
-            digest.update(f"{name}\0{sha256_of(path)}\n".encode())
-    return digest.hexdigest()
-
-
 def token_limit(folder: Path) -> int:
     """Return the most tokens that the encoder takes, as its files say."""
     said = (
@@ -82,32 +70,6 @@ def token_limit(folder: Path) -> int:
         (_read_json(folder / "config.json") or {}).get("max_position_embeddings"),
     )
     return int(min((limit for limit in said if limit), default=512))
-
-
-def pyserini_options(folder: Path, pooling: str | None = None, l2_norm: bool = False) -> list[str] | None:
-    """Return the options with which Pyserini's own encoder computes the same; None if it cannot.
-
-    Pyserini's ``auto`` encoder does a transformer, CLS or mean pooling and L2 normalisation.
-    """
-    if pooling is None:
-        modules, prompts = _read_json(folder / "modules.json"), _read_json(folder / "config_sentence_transformers.json")
-        if not isinstance(modules, list) or any((prompts or {}).get("prompts", {}).values()):
-            return None
-        kinds = [module["type"].rpartition(".")[2] for module in modules]
-        if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-            return None
-        settings = _read_json(folder / modules[1]["path"] / "config.json") or {}
-        pooling, l2_norm = _pooling_of(settings), len(kinds) == 3
-        if pooling is None:
-            return None
-    return ["--encoder-class", "auto", "--pooling", pooling] + ["--l2-norm"] * l2_norm
-
-
-def _pooling_of(settings: dict) -> str | None:
-    """Read a Pooling module's config.json, of today and of former versions; None if neither CLS nor mean."""
-    modes = [name for name, on in settings.items() if name.startswith("pooling_mode_") and on]
-    names = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "cls": "cls", "mean": "mean"}
-    return names.get(modes[0] if len(modes) == 1 else settings.get("pooling_mode"))
 
 
 def _read_json(path: Path):

@@ -1,4 +1,4 @@
-"""The quickstart's collection: docstrings as passages and queries, or the user's own files."""
+"""The collection of the quickstart: docstrings as passages and queries, or the user's own files."""
 
 import subprocess
 import sys
@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.quickstart import docstrings
-from jpq_pyserini.quickstart.collection import PARTS, Collection, from_docstrings, part_of, read_passages
+from jpq_pyserini.eval.reproduce import docstrings
+from jpq_pyserini.eval.reproduce.collection import (
+    PARTS,
+    from_docstrings,
+    main,
+    part_of,
+    read_passages,
+    read_queries,
+    write_collection,
+)
 
 BODY = (
     "It reads the whole file at once and keeps the order of its lines, so that row numbers stay what they were before."
@@ -87,7 +95,7 @@ def standard_library(tmp_path_factory):
 
 def test_real_docstrings_are_read_without_importing(standard_library):
     code = (
-        "import sys\nfrom pathlib import Path\nfrom jpq_pyserini.quickstart.docstrings import collect\n"
+        "import sys\nfrom pathlib import Path\nfrom jpq_pyserini.eval.reproduce.docstrings import collect\n"
         f"items = collect({{'xmlrpc': Path({str(standard_library['xml'].parent / 'xmlrpc')!r})}}, 50)\n"
         "print(len(items), 'xmlrpc' in sys.modules)"
     )
@@ -127,13 +135,12 @@ def test_a_written_collection_is_what_pyserini_reads(tmp_path, standard_library)
 
     items = docstrings.collect(standard_library, 150)
     passages, queries = from_docstrings(items)
-    collection = Collection(tmp_path)
-    collection.write(passages, queries)
-    assert list(collection.passages()) == passages
+    written = tmp_path / "written"
+    write_collection(written, passages, queries)
+    assert list(read_passages(written / "corpus")) == passages
     for part in PARTS:
-        assert read_topics(collection.topics(part)) == {query.qid: query.text for query in queries[part]}
-        assert read_qrels(collection.qrels(part)) == {query.qid: dict(query.judged) for query in queries[part]}
-    assert list(read_passages(collection.corpus)) == passages
+        assert read_topics(written / f"queries.{part}.tsv") == {query.qid: query.text for query in queries[part]}
+        assert read_qrels(written / f"qrels.{part}.txt") == {query.qid: dict(query.judged) for query in queries[part]}
 
 
 @pytest.mark.parametrize(
@@ -175,8 +182,6 @@ def own_files(tmp_path, count=60):
 
 
 def test_own_queries_are_split_by_hash_once(tmp_path):
-    from jpq_pyserini.quickstart.userdata import read_queries
-
     docids, topics, qrels = own_files(tmp_path)
     queries = read_queries({"train": (topics, qrels), "dev": None, "test": None}, docids)
     ids = [query.qid for part in PARTS for query in queries[part]]
@@ -184,9 +189,21 @@ def test_own_queries_are_split_by_hash_once(tmp_path):
     assert all(part_of("query " + query.qid) == part for part in PARTS for query in queries[part])
 
 
-def test_own_test_queries_are_not_trained_on(tmp_path, capsys):
-    from jpq_pyserini.quickstart.userdata import read_queries
+def test_the_command_splits_an_own_collection(tmp_path):
+    from jpq_pyserini.data.topics import read_topics
 
+    docids, topics, qrels = own_files(tmp_path)
+    (tmp_path / "own.jsonl").write_text("".join(f'{{"id": "{d}", "contents": "text of {d}"}}\n' for d in docids))
+    own = ["--corpus", str(tmp_path / "own.jsonl"), "--output", str(tmp_path / "out")]
+    with pytest.raises(JPQError, match="needs --topics and --qrels"):
+        main([*own, "--topics", topics])
+    main([*own, "--topics", topics, "--qrels", qrels])
+    parts = [read_topics(tmp_path / "out" / f"queries.{part}.tsv") for part in PARTS]
+    assert sorted(qid for part in parts for qid in part) == sorted(read_topics(topics))
+    assert [docid for docid, _ in read_passages(tmp_path / "out" / "corpus")] == docids
+
+
+def test_own_test_queries_are_not_trained_on(tmp_path, capsys):
     docids, topics, qrels = own_files(tmp_path)
     (tmp_path / "test.tsv").write_text("5\tQuestion  number 7\n6\tanother question\n")
     queries = read_queries({"train": (topics, qrels), "dev": None, "test": (str(tmp_path / "test.tsv"), qrels)}, docids)
@@ -196,16 +213,12 @@ def test_own_test_queries_are_not_trained_on(tmp_path, capsys):
 
 
 def test_own_judgements_of_passages_that_are_not_there(tmp_path):
-    from jpq_pyserini.quickstart.userdata import read_queries
-
     docids, topics, qrels = own_files(tmp_path)
     with pytest.raises(JPQError, match=r"'d59'.*is not in the"):
         read_queries({"train": (topics, qrels), "dev": None, "test": None}, docids[:-1])
 
 
 def test_too_few_own_queries_to_split(tmp_path):
-    from jpq_pyserini.quickstart.userdata import read_queries
-
     docids, topics, qrels = own_files(tmp_path, 2)
     with pytest.raises(JPQError, match=r"2 judged queries leave 0 for .*--dev-topics"):
         read_queries({"train": (topics, qrels), "dev": None, "test": None}, docids)

@@ -1,0 +1,46 @@
+"""The experiment ``quickstart`` under a short name: ``python -m jpq_pyserini.quickstart --help``."""
+
+import os
+from collections.abc import Sequence
+
+# Read when the OpenMP runtimes of torch and Faiss load: threads that wait for work must not spin against each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from jpq_pyserini.cli import new_parser, run_main
+from jpq_pyserini.encoders.minilm import find_encoder, token_limit
+from jpq_pyserini.eval.reproduce.__main__ import main as reproduce
+from jpq_pyserini.eval.reproduce.loading import load
+
+#: Variables that have a shorter flag here; ``$topics`` is another one.
+_SHORT = {"train_topics": "--topics", "train_qrels": "--qrels"}
+#: Defaults for a collection of one's own: longer passages, and training's own choice of when to evaluate.
+_OWN = {"max_length": "256", "eval_steps": ""}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Turn the options into variables of the experiment and run it."""
+    experiment = load("quickstart")
+    parser = new_parser("jpq_pyserini.quickstart", experiment.about)
+    add = parser.add_argument
+    add("--output", default="jpq-quickstart", metavar="DIR", help="directory for everything that is made")
+    add("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="CPU threads of Lucene and Pyserini")
+    add("--dry-run", action="store_true", help="print the commands that would be run, and run none")
+    for name, variable in experiment.variables.items():
+        kind = {"action": "store_const", "const": variable.switch} if variable.switch else {"metavar": "VALUE"}
+        default = f" (default: {variable.default})" if variable.default else ""
+        add(_SHORT.get(name, "--" + name.replace("_", "-")), dest=name, help=variable.help + default, **kind)
+    args = parser.parse_args(argv)
+    values = {name: variable.default for name, variable in experiment.variables.items()}
+    values |= _OWN if args.corpus else {}
+    values |= {name: value for name in values if (value := getattr(args, name)) is not None}
+    if not args.dry_run:
+        values["encoder"] = os.path.abspath(folder := find_encoder(args.encoder))
+        if values["max_length"].isdecimal():
+            values["max_length"] = str(min(int(values["max_length"]), token_limit(folder)))
+    words = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
+    words += ["--dry-run"] if args.dry_run else ["--display-commands"]
+    return reproduce(["quickstart", "--directory", args.output, "--threads", str(args.threads), *words])
+
+
+if __name__ == "__main__":
+    run_main(main)
