@@ -91,11 +91,12 @@ def _report(
 ) -> Report:
     versions, facts, sizes = library_versions(), {}, {}
     made_now = {item.task.target for item in items if item.now}
-    for run in runs:
-        key = run.condition.name, run.topics.topic_key
-        new = run.task.target in made_now
-        facts[key] = keep_facts(run, workshop, versions, new=new, timing=timing)
-        documents, size = documents_and_bytes(run, workshop, experiment.codes_only)
+    found = [(run, documents_and_bytes(run, workshop, experiment.codes_only)) for run in runs]
+    counts = {run.topics.topic_key: count for run, (count, _) in found if count}
+    for run, (count, size) in found:
+        key, new = (run.condition.name, run.topics.topic_key), run.task.target in made_now
+        documents = count or counts.get(run.topics.topic_key)
+        facts[key] = keep_facts(run, workshop, versions, new=new, documents=documents, timing=timing)
         size_of_one = size / documents if documents and size else facts[key].bytes_per_document
         if size_of_one is not None:
             sizes[key] = size_of_one

@@ -121,6 +121,7 @@ def keep_facts(
     versions: Mapping[str, str],
     *,
     new: bool,
+    documents: int | None = None,
     timing: Task | None = None,
 ) -> Facts:
     """Write the facts of a run beside it, unless it is not ``new`` and they are there already, and return them.
@@ -130,12 +131,14 @@ def keep_facts(
         workshop: where it is.
         versions: library to version, kept with a new run.
         new: it was made by this process.
+        documents: number of documents of the collection, where neither its index nor its topics tell it.
         timing: step whose output has times; where it has them, they are the facts' times.
     """
     path = workshop.directory / run.task.target
     old = read_facts(path)
     if new or not facts_path(path).exists():
-        documents, size = documents_and_bytes(run, workshop)
+        counted, size = documents_and_bytes(run, workshop)
+        documents = counted or documents
         record = workshop.record(run.task)
         facts = Facts(
             title=run.condition.title,
