@@ -26,11 +26,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="CPU threads of Lucene and Pyserini")
     add("--dry-run", action="store_true", help="print the commands that would be run, and run none")
     for name, variable in experiment.variables.items():
-        kind = {"action": "store_const", "const": variable.switch} if variable.switch else {"metavar": "VALUE"}
-        default = f" (default: {variable.default})" if variable.default else ""
-        add(_SHORT.get(name, "--" + name.replace("_", "-")), dest=name, help=variable.help + default, **kind)
+        flag = _SHORT.get(name, "--" + name.replace("_", "-"))
+        text = variable.help + (f" (default: {variable.default})" if variable.default else "")
+        if variable.switch:
+            add(flag, dest=name, action="store_const", const=variable.switch, help=text)
+        else:
+            add(flag, dest=name, metavar="VALUE", help=text)
     args = parser.parse_args(argv)
-    values = {name: variable.default for name, variable in experiment.variables.items()}
+    values = {name: variable.default or "" for name, variable in experiment.variables.items()}
     values |= _OWN if args.corpus else {}
     values |= {name: value for name in values if (value := getattr(args, name)) is not None}
     if not args.dry_run:

@@ -57,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if wanted:
         require_files(experiment, values)
     with workshop.lock():
+        wanted = missing(tasks, workshop, experiment.rebuild)  # another process may have been at work
         _make(wanted, workshop, args.display_commands)
         made_now = {task.target for task in wanted}
         if args.skip_eval:

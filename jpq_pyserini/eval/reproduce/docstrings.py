@@ -39,6 +39,7 @@ _SKIPPED_FILE = re.compile(r"^(test_|conftest|setup|_generated)|(_test|_tests)\.
 
 MIN_PASSAGE_WORDS, MAX_PASSAGE_WORDS = 20, 64
 MIN_QUERY_WORDS, MAX_QUERY_WORDS = 4, 20
+_Documentable = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 #: So that one module of two hundred similar classes does not crowd out the others.
 MAX_PER_MODULE = 12
 
@@ -79,7 +80,8 @@ def collect(roots: dict[str, Path], limit: int) -> list[Documented]:
     packages always give the same passages. Passages and summaries occur once each.
     """
     modules = sorted(_modules(roots), key=lambda entry: _order(entry[0]))
-    chosen, seen = [], set()
+    chosen: list[Documented] = []
+    seen: set[str] = set()
     for module, path in modules:
         kept = 0
         for item in _documented(module, path):
@@ -124,7 +126,7 @@ def _documented(module: str, path: Path) -> list[Documented]:
     return sorted(found, key=lambda item: _order(item.docid))
 
 
-def _named(node: ast.AST, name: str) -> Iterable[tuple[str, ast.AST]]:
+def _named(node: _Documentable, name: str) -> Iterable[tuple[str, _Documentable]]:
     """Yield (qualified name, node) of a module, its classes and its functions; nothing inside functions."""
     yield name, node
     if isinstance(node, ast.Module | ast.ClassDef):

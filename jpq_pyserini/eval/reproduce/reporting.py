@@ -67,7 +67,7 @@ class Report:
     items: Sequence[Item]
     facts: Mapping[tuple[str, str], Facts]
     sizes: Mapping[tuple[str, str], float]
-    trainings: Mapping[str, dict]
+    trainings: Mapping[str, Mapping]
     versions: Mapping[str, str]
     date: str
     directory: str

@@ -13,7 +13,7 @@ from jpq_pyserini.eval.reproduce.plan import Run
 from jpq_pyserini.eval.reproduce.published import Published
 from jpq_pyserini.eval.reproduce.workshop import Task, Workshop
 from jpq_pyserini.eval.significance import paired_t_test
-from jpq_pyserini.index.record import IndexRecord
+from jpq_pyserini.index.record import IndexRecord, TrainingRecord
 from jpq_pyserini.names import DOCID, INDEX, RECORD
 
 OK, OKISH, FAIL, MEASURED = "OK", "OKish", "FAIL", "measured"
@@ -167,7 +167,7 @@ def _times(run: Run, folder: Path) -> tuple[float | None, float | None]:
     return sum(search), sum(part.encode_ms_per_query or 0 for part in parts)
 
 
-def trainings(runs: Sequence[Run], workshop: Workshop) -> dict[str, dict]:
+def trainings(runs: Sequence[Run], workshop: Workshop) -> dict[str, TrainingRecord]:
     """Return index folder to what its record says of its training, seed included, for those that runs name."""
     found = {}
     for run in runs:

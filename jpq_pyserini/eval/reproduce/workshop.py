@@ -5,6 +5,7 @@ command has ended well.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -19,11 +20,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.reproduce.experiment import names_in, substitute
-from jpq_pyserini.storage import new_file
+from jpq_pyserini.resume import fingerprint
+from jpq_pyserini.storage import locked, new_file
 
 HIDDEN = ".reproduce"
 _STDERR = 2  # so that stdout holds the report only
@@ -78,7 +78,7 @@ class BuildRecord:
         commands: as typed.
         seconds: wall-clock time.
         finished: UTC, ISO 8601.
-        inputs: files and folders elsewhere that the commands name, to the size and time of what they held.
+        inputs: files and folders elsewhere that the commands name, to a digest of what they held.
     """
 
     commands: list[str]
@@ -93,20 +93,9 @@ class Workshop:
     def __init__(self, directory: str | os.PathLike):
         self.directory = Path(directory).resolve()
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep other processes out of the directory.
-
-        Raises:
-            JPQError: one is at work there.
-        """
-        hidden = self.directory / HIDDEN
-        hidden.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(hidden / "lock", blocking=False):
-                yield
-        except Timeout:
-            raise JPQError(f"{self.directory}: another process works there: wait, or name another one") from None
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Keep other processes out of the directory, waiting for one that is at work there."""
+        return locked(self.directory / HIDDEN)
 
     def has(self, task: Task) -> bool:
         """Whether the target is there, and therefore whole."""
@@ -176,10 +165,11 @@ class Workshop:
         return self.directory / HIDDEN / "made" / f"{task.target}.json"
 
     def _inputs(self, task: Task) -> dict[str, str]:
-        """Return files and folders outside that the commands name, with size and time of the newest file in each."""
+        """Return the files and folders outside that the commands name, each with a digest of what it holds."""
         words = {word for command in task.argv(task.target) for word in command[1:] if os.path.isabs(word)}
         paths = [Path(word) for word in sorted(words) if os.path.exists(word)]
-        return {str(path): _stamp(path) for path in paths if not path.is_relative_to(self.directory)}
+        outside = [path for path in paths if not path.is_relative_to(self.directory)]
+        return {str(path): hashlib.sha256(json.dumps(fingerprint(path)).encode()).hexdigest() for path in outside}
 
     def _run(self, words: Sequence[str], task: Task) -> None:
         words = [sys.executable if words[0] == "python" else words[0], *words[1:]]
@@ -241,13 +231,6 @@ def _forwarded_signals() -> Iterator[_Stopped]:
 def _typed(words: Sequence[str]) -> str:
     words = ["python" if words[0] == sys.executable else words[0], *words[1:]]
     return " ".join(word if _PLAIN.fullmatch(word) else shlex.quote(word) for word in words)
-
-
-def _stamp(path: Path) -> str:
-    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
-    states = [file.stat() for file in files]
-    newest = max((state.st_mtime_ns for state in states), default=0)
-    return f"{len(states)} files, {sum(state.st_size for state in states)} bytes, {newest} ns"
 
 
 def _last_line(log: Path) -> str:

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from jpq_pyserini.errors import JPQError, reason_of
 
@@ -108,7 +116,7 @@ def validated(model: Any, document: Any, before: str = "") -> Any:
         JPQError: ``keys.to.the.value: what is wrong``, after ``before``, for the first mistake.
     """
     try:
-        return model.model_validate(document) if isinstance(model, type) else model.validate_python(document)
+        return model.validate_python(document) if isinstance(model, TypeAdapter) else model.model_validate(document)
     except ValidationError as error:
         mistake = error.errors(include_url=False)[0]
     keys, value = _keys(mistake["loc"], document), mistake["input"]
