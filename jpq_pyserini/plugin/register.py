@@ -117,7 +117,8 @@ def _wrap_searcher(searcher_class) -> None:
             from jpq_pyserini.index.record import IndexRecord
             from jpq_pyserini.index.rescoring import wanted_candidates
 
-            rescore = 0 if ours is None else wanted_candidates(recorded=IndexRecord.read(index_dir).rescore)
+            recorded = 0 if ours is None else IndexRecord.read(index_dir).rescore
+            rescore = wanted_candidates(recorded=recorded)
             parts = IndexDirectory.open(index_dir, codec=False, vectors=rescore != 0)
             if self.faiss_device == "cpu":
                 docids = parts.docids
@@ -142,13 +143,14 @@ def _wrap_searcher(searcher_class) -> None:
 def _scored(parts, rescore, always):
     """Put exact scores in trec_eval's order before the index, and feedback vectors, which Faiss lacks for ivf-fastscan.
 
-    With another encoder than ours only where Faiss itself rounds: the rest stays as Pyserini made it.
+    With another encoder than ours, queries encoded before among them, only where Faiss itself rounds or the environment
+    asks for rescoring: the rest stays as Pyserini made it.
     """
     from jpq_pyserini.index.rescoring import scored_index
 
     layout = parts.record.layout
-    ours = layout.endswith("fastscan") or (always and layout != "flat")
-    return scored_index(parts, rescore) if ours else parts.faiss_index
+    wanted = layout.endswith("fastscan") or (layout != "flat" and (always or rescore))
+    return scored_index(parts, rescore) if wanted else parts.faiss_index
 
 
 def _our_encoder(encoder):

@@ -14,6 +14,7 @@ from jpq_pyserini.plugin.encoders import JPQQueryEncoder
 
 from helpers.processes import WITHOUT_HOOK, read_run, run_python
 
+from pyserini.encode import AutoQueryEncoder  # isort: skip
 from pyserini.search.faiss import FaissSearcher  # isort: skip
 
 
@@ -80,6 +81,11 @@ def test_the_environment_and_the_argument_choose_the_candidates(layouts, tiny, q
     twelve = expected(two_stages, tiny, queries[:1], 12, 10)[0]
     assert_hits(hits(JPQFaissSearcher(two_stages)), twelve)
     assert_hits(hits(FaissSearcher(str(two_stages), JPQQueryEncoder(str(two_stages)))), twelve)
+    other = AutoQueryEncoder(str(tiny / "encoder" / "plain"), pooling="mean")
+    assert_hits(hits(FaissSearcher(str(two_stages), other)), twelve)
+    monkeypatch.delenv("JPQ_RESCORE")
+    assert [docid for docid, _ in hits(FaissSearcher(str(two_stages), other))] == [docid for docid, _ in hits(plain)]
+    monkeypatch.setenv("JPQ_RESCORE", "12")
     with pytest.raises(JPQError, match="has no vectors to score 12 candidates with"):
         JPQFaissSearcher(tiny / "index")
 

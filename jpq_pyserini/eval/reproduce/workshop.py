@@ -172,7 +172,7 @@ class Workshop:
         return {str(path): hashlib.sha256(json.dumps(fingerprint(path)).encode()).hexdigest() for path in outside}
 
     def _run(self, words: Sequence[str], task: Task) -> None:
-        words = [sys.executable if words[0] == "python" else words[0], *words[1:]]
+        words = _with_program(words, {"python": sys.executable})
         log = self.directory / HIDDEN / "logs" / f"{task.target.replace('/', '.')}.log" if task.quiet else None
         try:
             with contextlib.ExitStack() as stack:
@@ -228,8 +228,14 @@ def _forwarded_signals() -> Iterator[_Stopped]:
             signal.signal(number, handler)
 
 
+def _with_program(words: Sequence[str], names: Mapping[str, str]) -> list[str]:
+    """Return a command whose program has another name, if it has one; ``env NAME=VALUE …`` may stand before it."""
+    at = next((i for i, word in enumerate(words) if word != "env" and "=" not in word), 0) if words[0] == "env" else 0
+    return [*words[:at], names.get(words[at], words[at]), *words[at + 1 :]]
+
+
 def _typed(words: Sequence[str]) -> str:
-    words = ["python" if words[0] == sys.executable else words[0], *words[1:]]
+    words = _with_program(words, {sys.executable: "python"})
     return " ".join(word if _PLAIN.fullmatch(word) else shlex.quote(word) for word in words)
 
 
