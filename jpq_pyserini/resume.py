@@ -108,6 +108,11 @@ class GrowingArray:
             file.flush()
             os.fsync(file.fileno())
 
+    def cut(self, rows: int) -> None:
+        """Drop what is after so many rows: of several arrays that grow together, all have what the last one has."""
+        if rows < len(self):
+            os.truncate(self.path, rows * self._dtype.itemsize * self._width)
+
     def read(self) -> np.ndarray:
         """Return all rows, (N, width), in memory."""
         rows = np.fromfile(self.path, self._dtype) if self.path.is_file() else np.empty(0, self._dtype)

@@ -17,11 +17,12 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.vectors import (
     DEFAULT_DTYPE,
     StoredVectors,
-    content_digest,
+    decode_rows,
     encode_rows,
     write_vectors,
 )
 from jpq_pyserini.names import INDEX, RECORD, VECTORS
+from jpq_pyserini.resume import fingerprint
 
 _ROWS = 1 << 13  # rows held at once
 _NEARER = 0.75  # of the documents must be nearer to their own vectors
@@ -92,8 +93,7 @@ class JoinedVectors:
     @property
     def dtype(self) -> str:
         """One of :data:`~jpq_pyserini.index.vectors.DTYPES`."""
-        first = self.parts[0]
-        return DEFAULT_DTYPE if getattr(first, "flat", None) else first.dtype
+        return growing_dtype(self.parts[0])
 
     @property
     def count(self) -> int:
@@ -109,6 +109,31 @@ class JoinedVectors:
         """See :class:`Vectors`."""
         for part in self.parts:
             yield from part.chunks_as(dtype)
+
+
+@dataclass(frozen=True)
+class RawVectors:
+    """Rows as :func:`~jpq_pyserini.index.vectors.encode_rows` makes them.
+
+    Attributes:
+        raw: (N, bytes a row) uint8, possibly a memory map.
+        dtype, dimension: what they are of.
+    """
+
+    raw: np.ndarray
+    dtype: str
+    dimension: int
+
+    @property
+    def count(self) -> int:
+        """N."""
+        return len(self.raw)
+
+    def chunks_as(self, dtype: str) -> Iterator[np.ndarray]:
+        """See :class:`Vectors`."""
+        for start in range(0, self.count, _ROWS):
+            part = np.array(self.raw[start : start + _ROWS])
+            yield part if dtype == self.dtype else encode_rows(decode_rows(part, self.dtype), dtype)
 
 
 def open_vectors(directory: str | os.PathLike, entry: dict[str, Any], count: int, dimension: int) -> StoredVectors:
@@ -139,12 +164,17 @@ def open_vectors(directory: str | os.PathLike, entry: dict[str, Any], count: int
             f"{stored.path} has {found[0]:,} vectors of {found[1]} {found[2]}, {directory}/{RECORD} says {wanted[0]:,} "
             f"of {wanted[1]} {wanted[2]}: write them anew with `python -m jpq_pyserini.index vectors`, {_WITHOUT}"
         )
-    if content_digest(stored.path) != entry.get("digest"):
+    if fingerprint(stored.path) != entry.get("digest"):
         raise JPQError(
             f"{stored.path} was changed after {directory}/{RECORD} was written: copy it again, write it anew with "
             f"`python -m jpq_pyserini.index vectors`, {_WITHOUT}"
         )
     return stored
+
+
+def growing_dtype(vectors: Vectors) -> str:
+    """Return the type that these vectors are written as when others join them."""
+    return DEFAULT_DTYPE if getattr(vectors, "flat", None) else vectors.dtype
 
 
 def join_vectors(parts: Sequence[tuple[str, Vectors | None]]) -> Vectors | None:
@@ -183,13 +213,13 @@ def save_vectors(vectors: Vectors, directory: Path) -> dict[str, str]:
         return refer_to(vectors.flat)
     path, dtype = directory / VECTORS, vectors.dtype
     write_vectors(path, dtype, vectors.count, vectors.dimension, vectors.chunks_as(dtype))
-    return {"dtype": dtype, "digest": content_digest(path)}
+    return {"dtype": dtype, "digest": fingerprint(path)}
 
 
 def refer_to(flat: Path) -> dict[str, str]:
     """Return what a record says of vectors that stay in a flat folder."""
     folder = flat.resolve()
-    return {"dtype": "float32", "flat": str(folder), "digest": content_digest(folder / INDEX)}
+    return {"dtype": "float32", "flat": str(folder), "digest": fingerprint(folder / INDEX)}
 
 
 def rows_of(flat: FlatFolder, docids: Sequence[str], name: str) -> np.ndarray | None:

@@ -16,7 +16,9 @@ from jpq_pyserini.data.corpus import Corpus
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.encoders.text_encoder import embed_passages
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index.attached import ArrayVectors, RawVectors, Vectors
 from jpq_pyserini.index.record import encoder_settings
+from jpq_pyserini.index.vectors import encode_rows, row_bytes
 from jpq_pyserini.resume import GrowingArray, WorkFolder, fingerprint
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ class Source:
     Attributes:
         name: the path as given.
         docids: their ids, in order.
+        vectors: their embeddings, once :meth:`codes` was asked for them.
 
     Raises:
         JPQError: the path is missing or damaged; an argument does not go with the source.
@@ -97,6 +100,7 @@ class Source:
         self._batch_size = BATCH_SIZE if batch_size is None else batch_size
         self._work: WorkFolder | None = None
         self._corpus = self._flat = None
+        self.vectors: Vectors | None = None
         if self._batch_size < 1:
             raise JPQError(f"--batch-size {batch_size}: must be at least 1")
         if embeddings is None:
@@ -117,6 +121,7 @@ class Source:
         output: str | os.PathLike,
         reference: Neighbourhood | None = None,
         progress: bool = True,
+        vectors: str | None = None,
     ) -> np.ndarray:
         """Return codes (n, M) uint8 by the codec and the document encoder of ``like``.
 
@@ -127,11 +132,14 @@ class Source:
             output: where the new index goes.
             reference: where neighbours are looked for, if the codec wants any; None: among the documents.
             progress: show a bar.
+            vectors: keep the embeddings, too, as this type, and put them into :attr:`vectors`; None does not.
 
         Raises:
             JPQError: the encoder is not recorded or not found, has another dimension, or gives no finite embedding.
         """
         if self._flat is not None:
+            if vectors is not None:
+                self.vectors = ArrayVectors(self._flat.embeddings, vectors)
             return code_flat(self._flat, like.codec, progress, reference=reference)
         assert like.path is not None
         settings = encoder_settings(like.path, self._encoder)
@@ -139,7 +147,7 @@ class Source:
             "codec": codec_digest(like.codec),
             "encoder": settings,
             "corpus": fingerprint(self._corpus.path),
-        }
+        } | ({} if vectors is None else {"vectors": vectors})
         self._work = WorkFolder(f"{os.fspath(output).rstrip(os.sep)}.coding", made_from, self._resume)
         self._work.claim()
         kept = GrowingArray(self._work.path / "codes", np.uint8, like.codec.m, CHUNK)
@@ -150,8 +158,17 @@ class Source:
                 f"the encoder {settings['name_or_path']} gives {dimension} dimensions, the codec of {like.path} has "
                 f"{like.codec.dimension}: name the encoder that made the documents"
             )
+        beside = None
+        if vectors is not None:
+            beside = GrowingArray(self._work.path / "vectors", np.uint8, row_bytes(vectors, dimension), CHUNK)
+            beside.cut(len(kept))
         for docids, embeddings in embed_chunks(self._corpus, encoder, self._batch_size, len(kept), len(self.docids)):
-            kept.append(encode(like.codec, embeddings, docids, reference))
+            codes = encode(like.codec, embeddings, docids, reference)
+            if beside is not None:
+                beside.append(encode_rows(embeddings, vectors))
+            kept.append(codes)
+        if beside is not None:
+            self.vectors = RawVectors(beside.mapped(), vectors, dimension)
         return kept.read()
 
     def forget(self) -> None:

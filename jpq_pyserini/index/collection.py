@@ -265,7 +265,13 @@ class JPQIndex:
         )
 
     def zero_shot(
-        self, codes: np.ndarray, docids: Sequence[str], *, source: str | None = None, progress: bool = False
+        self,
+        codes: np.ndarray,
+        docids: Sequence[str],
+        *,
+        source: str | None = None,
+        progress: bool = False,
+        vectors: Vectors | None = None,
     ) -> "JPQIndex":
         """Return an index of another collection by this index's codec, encoders and layout; nothing is trained.
 
@@ -274,6 +280,7 @@ class JPQIndex:
             docids: n external ids.
             source: where the documents come from, for the history in ``jpq.json``.
             progress: show a bar while documents are assigned to inverted lists, which are made anew for them.
+            vectors: of the documents, if the index is to have them.
         """
         origin = {
             "index": self.name,
@@ -288,6 +295,8 @@ class JPQIndex:
             encoder=self.record.encoder,
             training={"zero_shot_of": origin},
             history=[event("build", documents=len(docids), source=source)],
+            vectors=vectors,
+            rescore=self.record.rescore,
         )
         return built if self.record.layout == "pq" else built.convert(self.record.layout, progress=progress)
 

@@ -5,27 +5,30 @@ Each opens and verifies what it reads, and holds the lock of its output from the
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 from jpq_pyserini import cli
 from jpq_pyserini.codec.neighbours import neighbourhood_of
 from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index.attached import growing_dtype
 from jpq_pyserini.index.coding import BATCH_SIZE, Source
 from jpq_pyserini.index.collection import JPQIndex
 from jpq_pyserini.index.description import as_text
 from jpq_pyserini.index.directory import query_encoder_copier
 from jpq_pyserini.index.embedding import embed_corpus
 from jpq_pyserini.index.layouts import LAYOUTS
-from jpq_pyserini.index.record import IndexRecord, check_verified, query_encoder_path
+from jpq_pyserini.index.record import IndexRecord, check_verified, encoder_settings, query_encoder_path
 from jpq_pyserini.index.release import command as release
 from jpq_pyserini.index.shards import refuse_repeated
-from jpq_pyserini.names import QUERY_ENCODER
+from jpq_pyserini.index.vectors import DEFAULT_DTYPE, DTYPES
+from jpq_pyserini.names import QUERY_ENCODER, VECTORS
 from jpq_pyserini.storage import locked, refuse_existing
 
 _BACKENDS = ("torch", "onnx", "onnx-int8", "openvino")
@@ -62,6 +65,14 @@ layouts:
 example:
   python -m jpq_pyserini.index convert --index jpq96x4 --layout fastscan --output jpq96x4-fast
 """
+_VECTORS = """\
+With its document vectors on disk an index is searched in two stages: the codes, in memory, propose candidates, whose
+vectors are read and rank them. Pyserini's commands do so with --encoder jpq. The environment variable JPQ_RESCORE sets
+the number of candidates; 0 searches the codes alone.
+
+example:
+  python -m jpq_pyserini.index vectors --index jpq48 --embeddings flat
+"""
 _EMBED = """\
 The folder can be searched by Pyserini, and trained from: python -m jpq_pyserini.train --embeddings FLAT. It records the
 encoder and the passage length, which training then takes from it. A stopped command continues with --resume.
@@ -74,7 +85,15 @@ example:
 
 def add_commands(commands) -> None:
     """Add all sub-commands to what ``add_subparsers`` returned."""
-    for build in (_describe_parser, _embed_parser, _add_parser, _merge_parser, _build_parser, _convert_parser):
+    for build in (
+        _describe_parser,
+        _embed_parser,
+        _add_parser,
+        _merge_parser,
+        _build_parser,
+        _convert_parser,
+        _vectors_parser,
+    ):
         build(commands)
     release.add_parser(commands).set_defaults(run=release.run)
 
@@ -92,7 +111,7 @@ def describe(args: argparse.Namespace) -> None:
     record = IndexRecord.read(args.index)
     if args.verify:
         check_verified(args.index)
-    cli.say(json.dumps(asdict(record), indent=2) if args.json else as_text(Path(args.index), record))
+    cli.say(json.dumps(dataclasses.asdict(record), indent=2) if args.json else as_text(Path(args.index), record))
 
 
 def _embed_parser(commands) -> None:
@@ -169,8 +188,10 @@ def add(args: argparse.Namespace) -> None:
     with locked(output) if args.in_place else _new(output):
         index, source = JPQIndex.open(args.index, verify=True), _source(args)
         refuse_repeated((args.index, index.docids), (source.name, source.docids))  # before the slow part
-        codes = source.codes(index, output, neighbourhood_of(index.codec, index.codes), _bars(args))
-        grown = index.add_codes(codes, source.docids, source=source.name, progress=_bars())
+        dtype = None if index.vectors is None else growing_dtype(index.vectors)
+        codes = source.codes(index, output, neighbourhood_of(index.codec, index.codes), _bars(args), dtype)
+        more = {"source": source.name, "progress": _bars(), "vectors": source.vectors}
+        grown = index.add_codes(codes, source.docids, **more)
         copier = None if args.in_place else query_encoder_copier(args.index)
         grown.save(output, copier, replace_existing=args.in_place)
         source.forget()
@@ -199,6 +220,8 @@ def _build_parser(commands) -> None:
     cli.add_index(parser, "trained JPQ index directory", "--like")
     _add_source(parser)
     cli.add_new_directory(parser)
+    words = "store the document vectors, for two-stage search (default: as the trained index does)"
+    parser.add_argument("--vectors", choices=("none", *DTYPES), help=words)
     parser.set_defaults(run=build)
 
 
@@ -207,8 +230,10 @@ def build(args: argparse.Namespace) -> None:
     with _new(args.output):
         like, source = JPQIndex.open(args.like, verify=True), _source(args)
         refuse_repeated((source.name, source.docids))
-        codes = source.codes(like, args.output, progress=_bars(args))
-        built = like.zero_shot(codes, source.docids, source=source.name, progress=_bars())
+        dtype = args.vectors or ("none" if like.vectors is None else growing_dtype(like.vectors))
+        codes = source.codes(like, args.output, progress=_bars(args), vectors=None if dtype == "none" else dtype)
+        more = {"source": source.name, "progress": _bars(), "vectors": source.vectors}
+        built = like.zero_shot(codes, source.docids, **more)
         built.save(args.output, query_encoder_copier(args.like))
         source.forget()
     cli.say(f"{args.output}: {len(built):,} documents, codec and encoders of {args.like}")
@@ -248,6 +273,53 @@ def convert(args: argparse.Namespace) -> None:
         )
         path = converted.save(args.output, _exporter(args.index, args.encoder_backend))
     cli.say(f"{path}: {len(converted):,} documents, layout {converted.record.layout}")
+
+
+def _vectors_parser(commands) -> None:
+    parser = cli.add_command(commands, "vectors", "store document vectors for two-stage search", epilog=_VECTORS)
+    cli.add_index(parser)
+    given = parser.add_mutually_exclusive_group(required=True)
+    cli.add_embeddings(given, "embeddings that the index was made from, in any order", required=False)
+    cli.add_corpus(given, "documents, encoded again with the recorded encoder", required=False)
+    given.add_argument("--remove", action="store_true", help="remove the vectors from the index")
+    add = parser.add_argument
+    add("--dtype", choices=DTYPES, default=DEFAULT_DTYPE, help=f"type of number on disk (default: {DEFAULT_DTYPE})")
+    add("--refer", action="store_true", help="with --embeddings: do not copy; the folder has to stay where it is")
+    words = "candidates per query, stored in the index; 0 is off (default: chosen from the number of hits)"
+    add("--rescore", type=cli.bounded(int, 0), metavar="N", help=words)
+    add("--encoder", metavar="NAME", help="with --corpus: load the document encoder from here")
+    cli.add_device(parser, what="with --corpus: torch device of the encoder")
+    cli.add_batch_size(parser, BATCH_SIZE)
+    cli.add_resume(parser, "with --corpus: continue from what a stopped command left, if there is anything")
+    parser.set_defaults(run=vectors)
+
+
+def vectors(args: argparse.Namespace) -> None:
+    """Give an index its documents' vectors, or take them away; the directory is replaced when it is complete."""
+    if args.refer and not args.embeddings:
+        raise JPQError("--refer goes with --embeddings: leave it out")
+    with locked(args.index):
+        check_verified(args.index, but=VECTORS)
+        index = JPQIndex.open(args.index, vectors=False)
+        flat = encoded = None
+        if args.corpus:
+            encoded = f"{os.fspath(args.index).rstrip(os.sep)}.vectors"
+            settings = encoder_settings(args.index, args.encoder)
+            made_so = {"prefix": settings["passage_prefix"]}
+            made_so |= {name: settings[name] for name in ("pooling", "l2_norm", "max_length")}
+            how = {"device": args.device, "batch_size": args.batch_size, "resume": args.resume}
+            flat = embed_corpus(args.corpus, settings["name_or_path"], encoded, **made_so, **how)
+        elif args.embeddings:
+            flat = FlatFolder.open(args.embeddings)
+        if flat is not None:
+            index.attach(flat, dtype=args.dtype, refer=args.refer)
+        index.record = dataclasses.replace(index.record, rescore=args.rescore)
+        index.save(args.index, replace_existing=True)
+        if encoded is not None:
+            shutil.rmtree(encoded)
+    kept = IndexRecord.read(args.index).vectors
+    where = f"{kept['dtype']} vectors{' in ' + kept['flat'] if 'flat' in kept else ''}" if kept else "no vectors"
+    cli.say(f"{args.index}: {len(index):,} documents, {where}")
 
 
 def _exporter(directory: str, backend: str | None) -> Callable[[Path], None] | None:

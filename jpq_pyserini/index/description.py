@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.index.record import IndexRecord
+from jpq_pyserini.index.vectors import row_bytes
 from jpq_pyserini.names import CODEC
 from jpq_pyserini.tables import as_markdown
 
@@ -19,6 +20,7 @@ def facts(record: IndexRecord) -> str:
         ("Bits a code", record.nbits),
         ("Bytes a document", f"{codec_bytes:g} ({4 * record.dimension / codec_bytes:.0f} times fewer than float32)"),
         ("Layout", record.layout),
+        ("Document vectors", _vectors(record)),
         ("Document encoder", _encoder(record.encoder)),
     ]
     return as_markdown([("", ""), *((name, str(value)) for name, value in rows)], "l")
@@ -78,6 +80,16 @@ def _encoder(encoder: dict) -> str:
     return f"`{public_name(encoder)}`" + (f" ({', '.join(details)})" if details else "")
 
 
+def _vectors(record: IndexRecord) -> str:
+    """Say what there is to rescore with; the bytes are those on disk."""
+    if not record.vectors:
+        return "none"
+    dtype = record.vectors["dtype"]
+    where = f" in {record.vectors['flat']}" if "flat" in record.vectors else ""
+    candidates = "chosen by the number of hits" if record.rescore is None else f"{record.rescore:,}"
+    return f"{dtype}{where}, {row_bytes(dtype, record.dimension)} bytes per document on disk; candidates {candidates}"
+
+
 def as_text(directory: Path, record: IndexRecord) -> str:
     """Return what a directory holds, by its record and the sizes of its files, as ``index describe`` prints it."""
     flat = 4 * record.dimension
@@ -92,6 +104,8 @@ def as_text(directory: Path, record: IndexRecord) -> str:
     ]
     if record.lists:
         lines.append("lists      " + ", ".join(f"{name} {value}" for name, value in record.lists.items()))
+    if record.vectors:
+        lines.append(f"vectors    {_vectors(record)}")
     if record.encoder:
         lines.append(f"encoder    {record.encoder.get('name_or_path')}")
     lines += _training_lines(record.training)

@@ -204,12 +204,25 @@ def verify_directory(directory: str | os.PathLike) -> list[str]:
     return damaged
 
 
-def check_verified(directory: str | os.PathLike) -> None:
-    """Raise :class:`JPQError` if a file of an index directory is not what was written (:func:`verify_directory`)."""
-    if damaged := verify_directory(directory):
+def check_verified(directory: str | os.PathLike, but: str | None = None) -> None:
+    """Raise :class:`JPQError` if a file of an index directory is not what was written (:func:`verify_directory`).
+
+    A file called ``but``, which is written anew, may be damaged.
+    """
+    if damaged := [name for name in verify_directory(directory) if name != but]:
         raise JPQError(
             f"{directory}: {', '.join(damaged)} is missing or not the file that was written (its SHA-256 differs or is "
             "not recorded): copy the directory again"
+        )
+
+
+def refuse_reference(directory: str | os.PathLike) -> None:
+    """Raise :class:`JPQError` if an index refers to vectors outside of its directory: it cannot go elsewhere so."""
+    flat = IndexRecord.read(directory).vectors.get("flat")
+    if flat:
+        raise JPQError(
+            f"the vectors of {directory} are in {flat}: copy them with `python -m jpq_pyserini.index vectors --index "
+            f"{directory} --embeddings {flat}`, or take them away with --remove"
         )
 
 

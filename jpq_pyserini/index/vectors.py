@@ -16,8 +16,6 @@ searched an exception; a mapped one would end the process. The file is told to b
 no neighbours into the page cache.
 """
 
-import hashlib
-import itertools
 import json
 import os
 import struct
@@ -41,7 +39,6 @@ _LENGTH = struct.Struct("<Q")  # before a safetensors header
 _LONGEST_HEADER = 1 << 16
 _LARGEST = 127
 _CHUNK_BYTES = 1 << 25  # of rows held at once when all are gone through
-_SAMPLES, _SAMPLE_BYTES = 64, 1 << 18  # what a fingerprint reads: all of a file up to 16 MB
 _FROM_CACHE = getattr(os, "RWF_NOWAIT", None)  # Linux: read what is in the page cache, or fail at once
 _REMEDY = "copy it again, or write it anew with `python -m jpq_pyserini.index vectors`"
 
@@ -222,25 +219,6 @@ def decode_rows(raw: np.ndarray, dtype: str) -> np.ndarray:
 def row_bytes(dtype: str, dimension: int) -> int:
     """Return what a document costs on disk."""
     return _width(dtype, dimension) * {"int8": 1, "float16": 2, "float32": 4}[dtype]
-
-
-def content_digest(path: str | os.PathLike) -> str:
-    """Tell whether a file is the one it was: SHA-256 of its size and of 64 evenly spaced parts, 16 MB at most in all.
-
-    So files up to that size are read whole. To see one byte changed in a larger one takes its full SHA-256, which
-    ``index describe --verify`` compares.
-    """
-    path, digest = Path(path), hashlib.sha256()
-    size = path.stat().st_size
-    digest.update(str(size).encode())
-    step = max(_SAMPLE_BYTES, size // _SAMPLES)
-    with open(path, "rb") as file:
-        for start in itertools.islice(range(0, size, step), _SAMPLES):
-            file.seek(start)
-            digest.update(file.read(_SAMPLE_BYTES))
-        file.seek(max(0, size - _SAMPLE_BYTES))
-        digest.update(file.read())
-    return digest.hexdigest()
 
 
 def _width(dtype: str, dimension: int) -> int:

@@ -11,7 +11,6 @@ from jpq_pyserini import JPQError
 from jpq_pyserini.index.vectors import (
     DTYPES,
     StoredVectors,
-    content_digest,
     decode_rows,
     encode_rows,
     row_bytes,
@@ -139,18 +138,3 @@ def test_another_number_of_rows_or_width_leaves_no_file(tmp_path, vectors):
         with pytest.raises(JPQError, match=message):
             write_vectors(tmp_path / "vectors", "int8", N, D, iter(chunks))
     assert not any(tmp_path.iterdir())
-
-
-def test_the_digest_sees_a_byte_of_a_small_file_and_another_large_one(tmp_path):
-    small, large = tmp_path / "small", tmp_path / "large"
-    data = bytearray(np.random.default_rng(1).bytes(1 << 20))
-    small.write_bytes(data)
-    before = content_digest(small)
-    data[777_777] ^= 1
-    small.write_bytes(data)
-    assert content_digest(small) != before
-    digests = set()
-    for seed in (1, 2):
-        large.write_bytes(np.random.default_rng(seed).bytes(40 << 20))
-        digests |= {content_digest(large), content_digest(large)}
-    assert len(digests) == 2
