@@ -65,12 +65,13 @@ def test_real_collection(tiny, tmp_path):
         "-m", "jpq_pyserini.bench.latency", "--embeddings", tiny / "flat", "--topics", tiny / "topics.tsv",
         "--qrels", tiny / "qrels.txt", "--index", f"JPQ={tiny / 'index'}", "--index", f"lists={tmp_path / 'lists'}",
         "--encoder", tiny / "encoder", "--rounds", "1", "--queries-a-round", "2", "--batch", "4", "--threads", "1",
-        "--systems", "flat", "--bytes", "4", "--against", "JPQ", "--output", tmp_path / "out",
+        "--systems", "flat", "--bytes", "4", "--against", "JPQ", "--rescore", "300", "--output", tmp_path / "out",
     )  # fmt: skip
     (run,) = json.loads((tmp_path / "out" / "latency.json").read_text())["runs"]
     lists = [point for point in run["points"] if point["name"] == "lists"]
     assert [point["setting"] for point in lists] == ["nprobe 1", "nprobe 2", "nprobe 4"]
-    exhaustive = next(point for point in run["points"] if point["name"] == "JPQ")["effectiveness"]
+    exhaustive_point = next(point for point in run["points"] if point["name"] == "JPQ")
+    exhaustive = exhaustive_point["effectiveness"]
     assert lists[-1]["effectiveness"] == exhaustive  # all lists visited: the same hits
     assert lists[0]["effectiveness"]["R@100"] < exhaustive["R@100"]
     flat = next(point for point in run["points"] if point["name"] == "flat")["effectiveness"]
@@ -79,6 +80,10 @@ def test_real_collection(tiny, tmp_path):
         embed_queries(load_text_encoder(str(tiny / "encoder")), queries) @ FlatFolder.open(tiny / "flat").embeddings.T
     )
     ranks = [int((row > row[i]).sum()) for i, row in enumerate(scores)]  # query i's document is d<i>
+    (rescored,) = (point for point in run["points"] if point["name"] == "JPQ-rescored")
+    assert rescored["effectiveness"] == flat  # all documents scored again
+    assert rescored["disk_bytes_per_document"] == 4 * 32
+    assert rescored["bytes_per_document"] == exhaustive_point["bytes_per_document"]
     assert flat["R@100"] == np.mean([rank < 100 for rank in ranks])
     assert flat["RR@10"] == pytest.approx(np.mean([1 / (rank + 1) if rank < 10 else 0 for rank in ranks]), abs=1e-4)
     for name in ("time-RR10.png", "time-R100.png", "bytes-RR10.png"):
@@ -229,7 +234,7 @@ def test_bm25_finds_what_pyserini_finds(tiny, tmp_path):
         "--batch", "4", "--threads", "2", "--systems", "flat", "--output", tmp_path / "out",
     )  # fmt: skip
     found, wanted = (
-        {(qid, docid, score) for qid, _, docid, _, score, _ in map(str.split, path.open())}
+        {(qid, docid, np.float32(score)) for qid, _, docid, _, score, _ in map(str.split, path.open())}
         for path in (tmp_path / "out" / "runs" / "bm25.txt", tmp_path / "pyserini.txt")
     )
     assert found == wanted

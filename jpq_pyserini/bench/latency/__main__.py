@@ -10,7 +10,7 @@ from jpq_pyserini import cli
 from jpq_pyserini.bench.latency.entries import random_race, real_race, system_names
 from jpq_pyserini.bench.latency.race import Settings
 from jpq_pyserini.bench.latency.report import as_json, as_markdown, draw, versions
-from jpq_pyserini.bench.latency.results import Race, choose
+from jpq_pyserini.bench.latency.results import Race, choose, name_of
 from jpq_pyserini.bench.latency.runs import write_comparison, write_point_facts
 from jpq_pyserini.bench.systems import SYSTEMS
 from jpq_pyserini.errors import JPQError
@@ -68,8 +68,11 @@ def _check_against(args, names: Sequence[str]) -> None:
     if not args.qrels:
         raise JPQError("--against needs --qrels: without judgements nothing is tested")
     indexes = [name if equals else Path(name).name for name, equals, _ in (each.partition("=") for each in args.index)]
-    if args.against not in (*names, *indexes):
-        raise JPQError(f"--against {args.against}: no such system here, there are {', '.join([*names, *indexes])}")
+    there = [*names, *indexes]
+    if args.rescore:
+        there += [name_of(name, args.rescore) for name in there]
+    if args.against not in there:
+        raise JPQError(f"--against {args.against}: no such system here, there are {', '.join(there)}")
 
 
 def _report_runs(race: Race, args, settings: Settings, command: str) -> None:

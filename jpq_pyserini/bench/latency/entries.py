@@ -106,7 +106,7 @@ def real_race(args, settings: Settings, names: Sequence[str], scratch: Path) -> 
         if record.count != count:
             raise JPQError(f"{paths[name]} has {record.count:,} documents, {args.embeddings} {count:,}: name its own")
         own = paths[name] / QUERY_ENCODER
-        theirs = replace(data, vectors=None, bytes=0, index=str(paths[name]))
+        theirs = replace(data, bytes=0, index=str(paths[name]))
         layout = {"pq": "pq8"}.get(record.layout, record.layout)
         entries.append(_entry(name, name, layout, theirs, encoded(str(own)) if own.is_dir() else queries, flat))
     runs = Runs(Path(args.output) / "runs", list(topics), qrels)

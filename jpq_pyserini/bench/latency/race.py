@@ -1,12 +1,13 @@
 """The race itself: start the systems, let them answer in turns, collect seconds, memory and effectiveness."""
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from jpq_pyserini.bench.latency.results import Point, Race, mode_name
+from jpq_pyserini.bench.latency.results import Point, Race, mode_name, name_of
 from jpq_pyserini.bench.latency.runs import Runs, ranked, run_file_name
 from jpq_pyserini.bench.latency.workers import Worker
 from jpq_pyserini.bench.systems import SYSTEMS, Data, SettingError
@@ -33,6 +34,12 @@ class Settings:
         "also time with N threads; single-thread timings are always taken (default: all CPUs)",
     )
     memory_limit: float = _setting(8.0, "leave out systems that would need more GB of memory", bounded(float, 0))
+    rescore: int = _setting(
+        0,
+        "also search compressed systems in two stages, their best N documents scored again with the vectors on disk; "
+        "0: do not",
+        natural_int,
+    )
     sweep: bool = field(default=True, metadata={"help": "with --qrels, try several values of nprobe, efSearch etc."})
     seed: int = _setting(42, "random seed", natural_int)
 
@@ -95,11 +102,12 @@ def race(
             except JPQError as error:
                 left_out[entry.title] = str(error)
                 note(f"left out: {entry.title}: {error}")
-        points = []
+        points, of_points = [], {}
         for entry in entries:
             if entry.name in workers:
                 points += _points(entry, workers[entry.name], settings, runs, progress)
-        times = _times(points, workers, settings, progress)
+                of_points |= {point.name: workers[entry.name] for point in points if point.name not in of_points}
+        times = _times(points, of_points, settings, progress)
     finally:
         for worker in workers.values():
             worker.close()
@@ -122,23 +130,24 @@ def _points(entry: Entry, worker: Worker, settings: Settings, runs: Runs | None,
     if runs is None or runs.qrels is None or not settings.sweep:
         values = (None,)
     points = []
-    for value in values:
-        if value is not None:
-            try:
-                worker.ask("set", value)
-            except SettingError:
-                continue
+    stages = [0, settings.rescore] if settings.rescore and _rescorable(entry) else [0]
+    for value, candidates in itertools.product(values, stages):
+        try:
+            worker.ask("set", value, candidates)
+        except SettingError:
+            continue
+        title = f"{entry.title}, rescored" if candidates else entry.title
         worker.ask("time", 1, 1, settings.hits, 2)  # warm up
         setting, run, effectiveness = "" if value is None else f"{name} {value}", None, {}
         if runs is not None:
-            run = run_file_name(entry.name, setting)
+            run = run_file_name(name_of(entry.name, candidates), setting)
             hits = ranked(*worker.ask("hits", settings.hits, settings.threads), entry.docids)
             effectiveness = runs.write(run, hits)
-            progress(f"{entry.title} {setting}: {effectiveness}")
+            progress(f"{title} {setting}: {effectiveness}")
         point = Point(
-            name=entry.name,
-            title=entry.title,
-            group=entry.group or entry.title,
+            name=name_of(entry.name, candidates),
+            title=title,
+            group=f"{entry.group}, rescored" if entry.group and candidates else entry.group or title,
             setting=setting,
             value=value,
             documents=entry.data.count,
@@ -149,9 +158,21 @@ def _points(entry: Entry, worker: Worker, settings: Settings, runs: Runs | None,
             run=run,
             effectiveness=effectiveness,
             times={},
+            training_vectors=_training_vectors(entry),
+            rescored=candidates,
+            disk_bytes_per_document=4 * entry.data.dimension if candidates else 0,
         )
         points.append(point)
     return points
+
+
+def _rescorable(entry: Entry) -> bool:
+    return SYSTEMS[entry.system].rescorable and entry.data.vectors is not None
+
+
+def _training_vectors(entry: Entry) -> int | None:
+    most = SYSTEMS[entry.system].trained_on
+    return entry.data.count if most is None else min(most, entry.data.count)
 
 
 def _times(points: Sequence[Point], workers, settings: Settings, progress) -> list[dict[str, Timing]]:
@@ -163,8 +184,7 @@ def _times(points: Sequence[Point], workers, settings: Settings, progress) -> li
         for batch, threads in modes:
             for point, taken in zip(points, seconds, strict=True):
                 worker = workers[point.name]
-                if point.value is not None:
-                    worker.ask("set", point.value)
+                worker.ask("set", point.value, point.rescored)
                 repeat = settings.queries_a_round if batch == 1 else 1
                 taken[mode_name(batch, threads)] += worker.ask("time", batch, threads, settings.hits, repeat)
     return [{mode: summary(each) for mode, each in taken.items()} for taken in seconds]

@@ -56,10 +56,21 @@ def as_markdown(races: Sequence[Race], command: str) -> str:
 
 def _table(race: Race, points: Sequence[Point]) -> str:
     modes = list(points[0].times) if points else []
-    head = ["system", "bytes a document", "memory, MB", *race.measures, *(f"ms, {mode}" for mode in modes), "queries/s"]
+    head = [
+        "system",
+        "bytes a document",
+        "trained on",
+        "memory, MB",
+        *race.measures,
+        *(f"ms, {mode}" for mode in modes),
+        "queries/s",
+    ]
     rows = [head]
     for point in points:
-        cells = [point.shown, f"{point.bytes_per_document:.0f}", f"{point.memory_bytes / 1e6:.0f}"]
+        size = f"{point.bytes_per_document:.0f}"
+        if point.rescored:
+            size += f" + {point.disk_bytes_per_document:.0f} on disk"
+        cells = [point.shown, size, f"{point.training_vectors:,}", f"{point.memory_bytes / 1e6:.0f}"]
         cells += [f"{point.effectiveness[measure]:.4f}" for measure in race.measures]
         cells += [f"{point.times[mode].median_ms:.3g} / {point.times[mode].p95_ms:.3g}" for mode in modes]
         rows.append([*cells, f"{max(time.qps for time in point.times.values()):.0f}"])

@@ -14,6 +14,11 @@ def mode_name(batch: int, threads: int) -> str:
 ONE_BY_ONE = mode_name(1, 1)
 
 
+def name_of(system: str, candidates: int) -> str:
+    """Return what the command line calls a system, with or without a second stage."""
+    return f"{system}-rescored" if candidates else system
+
+
 @dataclass(frozen=True)
 class Point:
     """One system at one value of its setting.
@@ -30,6 +35,10 @@ class Point:
         run: name of its run file; None when none is written.
         effectiveness: measure to mean; empty without qrels.
         times: mode to what a query takes in it.
+        training_vectors: embeddings that building learns from; of an index directory, which may also have learnt from
+            queries, 0.
+        rescored: documents of a query that are scored again with their vectors; 0 for a search in one stage.
+        disk_bytes_per_document: of these vectors, which are read from disk.
         chosen: whether this is the setting that a table of systems shows.
     """
 
@@ -46,6 +55,9 @@ class Point:
     run: str | None
     effectiveness: dict[str, float]
     times: dict[str, Timing]
+    training_vectors: int = 0
+    rescored: int = 0
+    disk_bytes_per_document: float = 0
     chosen: bool = True
 
     @property

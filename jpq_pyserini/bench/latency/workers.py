@@ -8,7 +8,7 @@ import faiss  # noqa: F401  before memory is first measured
 import numpy as np
 
 from jpq_pyserini.bench import procfs
-from jpq_pyserini.bench.systems import SYSTEMS, Data
+from jpq_pyserini.bench.systems import SYSTEMS, Data, Rescored
 from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.timing import measure, timed
 
@@ -71,16 +71,20 @@ class _Server:
     def __init__(self, system: str, data: Data, queries: np.ndarray | Sequence[str]):
         self._before = procfs.resident()
         self._queries = queries if isinstance(queries, np.ndarray) else np.array(queries, dtype=object)
-        self._next = 0
+        self._data, self._next = data, 0
         self._system, seconds = timed(SYSTEMS[system].build, data)
         self._system.threads(1)
+        self._searcher = self._system
         seconds += self._system.earlier_seconds
         self.facts = {"bytes": self._system.bytes, "build_seconds": round(seconds, 1)}
         gc.collect()
         procfs.start_peak()  # what building took and gave back does not count
 
-    def set(self, setting) -> None:
-        self._system.set(setting)
+    def set(self, value, candidates: int) -> None:
+        """Give the system's setting a value, None for none; score so many candidates again, 0 for none."""
+        if value is not None:
+            self._system.set(value)
+        self._searcher = Rescored(self._system, self._data, candidates) if candidates else self._system
 
     def memory(self) -> int:
         return procfs.peak() - self._before
@@ -91,12 +95,12 @@ class _Server:
         places = np.arange(self._next, self._next + repeat * batch) % len(self._queries)
         self._next += repeat * batch
         batches = [self._queries[part] for part in places.reshape(repeat, batch)]
-        return [seconds / batch for seconds in measure(lambda queries: self._system.search(queries, k), batches)]
+        return [seconds / batch for seconds in measure(lambda queries: self._searcher.search(queries, k), batches)]
 
     def hits(self, k: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
         """Return what is found for all queries: scores (Q, k) float32 and rows (Q, k) int64."""
         self._system.threads(threads)
-        found = [self._system.search(self._queries[i : i + 64], k) for i in range(0, len(self._queries), 64)]
+        found = [self._searcher.search(self._queries[i : i + 64], k) for i in range(0, len(self._queries), 64)]
         scores, rows = zip(*found, strict=True)
         return np.concatenate(scores).astype(np.float32), np.concatenate(rows).astype(np.int64)
 

@@ -4,11 +4,31 @@ A new system takes a file that defines ``SYSTEMS``, a tuple of :class:`System`, 
 Libraries other than Faiss are imported where a system is built, so that a missing one stops nothing.
 """
 
-from jpq_pyserini.bench.systems import annoy, bm25, falconn, flann, flat, hnsw, imi, jpq, lsh, pq, scann
+from jpq_pyserini.bench.systems import (
+    annoy,
+    binary,
+    bm25,
+    falconn,
+    flann,
+    flat,
+    hnsw,
+    imi,
+    jpq,
+    lsh,
+    matryoshka,
+    pq,
+    rabitq,
+    refined,
+    scalar,
+    scann,
+)
 from jpq_pyserini.bench.systems._base import KINDS, Data, Searcher, SettingError, System
+from jpq_pyserini.bench.systems._rescored import Rescored
 
-__all__ = ["KINDS", "SYSTEMS", "Data", "Searcher", "SettingError", "System"]
+__all__ = ["KINDS", "SYSTEMS", "Data", "Rescored", "Searcher", "SettingError", "System"]
 
-_FILES = (bm25, flat, annoy, falconn, flann, hnsw, imi, lsh, pq, scann, jpq)  # in the order of KINDS
+#: In the order of KINDS.
+_FILES = (bm25, flat, annoy, falconn, flann, hnsw, imi)
+_FILES += (lsh, binary, scalar, rabitq, matryoshka, pq, scann, refined, jpq)
 #: Name to system, in the order of tables.
 SYSTEMS = {system.name: system for file in _FILES for system in file.SYSTEMS}

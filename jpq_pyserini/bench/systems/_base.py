@@ -125,6 +125,7 @@ class System:
         parameters: what tables say behind the title, given the data.
         setting: what is varied, and its values for real data; None when nothing is.
         copies: how often the embeddings lie in memory while the system is built.
+        trained_on: embeddings that building learns from, at most; None: all.
     """
 
     name: str
@@ -138,6 +139,12 @@ class System:
     parameters: Callable[[Data], str] | None = None
     setting: tuple[str, tuple] | None = None
     copies: float = 1.0
+    trained_on: int | None = 0
+
+    @property
+    def rescorable(self) -> bool:
+        """Whether its scores are approximate, so that the real vectors on disk can mend them."""
+        return self.kind in ("compressed", "layout")
 
     def label(self, data: Data) -> str:
         """Return title and parameters, as tables show them."""

@@ -12,7 +12,8 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.timing import timed
 
 _ROWS = 1 << 16
-_TRAINING_ROWS = 1 << 17  # Faiss draws 256 a centroid of them
+#: Embeddings that training gets; of them Faiss draws 256 a centroid.
+TRAINING_ROWS = 1 << 17
 
 
 class FaissSearcher(Searcher):
@@ -49,12 +50,14 @@ def built(key: str, data: Data, metric: int = faiss.METRIC_INNER_PRODUCT) -> fai
 
 def training_sample(data: Data) -> np.ndarray:
     """Return the embeddings that Faiss trains on, (n, D) float32."""
-    return data.sample(_TRAINING_ROWS)
+    return data.sample(TRAINING_ROWS)
 
 
 def train(index: faiss.Index, vectors: np.ndarray) -> None:
     """Train an index, without the warnings that Faiss prints for small collections."""
-    inner = faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
+    inner = index
+    if isinstance(index, faiss.IndexPreTransform | faiss.IndexRefine):
+        inner = faiss.downcast_index(getattr(index, "index", None) or index.base_index)
     for owner in (inner, getattr(inner, "pq", None), getattr(getattr(inner, "quantizer", None), "pq", None)):
         with contextlib.suppress(AttributeError):
             owner.cp.min_points_per_centroid = 1

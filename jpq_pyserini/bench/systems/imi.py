@@ -14,6 +14,8 @@ from jpq_pyserini.bench.systems._base import Data, System
 from jpq_pyserini.bench.systems._euclidean import Euclidean
 from jpq_pyserini.bench.systems._faiss import FaissSearcher, set_nprobe, train
 
+_TRAINING_ROWS = 1 << 20
+
 
 def _bits(data: Data) -> int:
     return min(12, ceil((log2(data.count) + 2) / 2))
@@ -28,7 +30,7 @@ def _imi(data: Data):
 
     space = Euclidean(data.embeddings(), multiple_of=2)
     index = faiss.index_factory(space.vectors.shape[1], f"IMI2x{_bits(data)},Flat", faiss.METRIC_L2)
-    train(index, space.vectors[: 1 << 20])
+    train(index, space.vectors[:_TRAINING_ROWS])
     index.add(space.vectors)
     space.vectors = None
     return Imi(index, set_=lambda nprobe: set_nprobe(index, nprobe))
@@ -43,5 +45,6 @@ SYSTEMS = (
         parameters=lambda data: f"2x{_bits(data)} bits",
         setting=("nprobe", (64, 256, 1024, 4096, 16384)),
         copies=2.5,
+        trained_on=_TRAINING_ROWS,
     ),
 )

@@ -8,7 +8,7 @@ from functools import partial
 import faiss
 
 from jpq_pyserini.bench.systems._base import Data, System
-from jpq_pyserini.bench.systems._faiss import FaissSearcher, built
+from jpq_pyserini.bench.systems._faiss import TRAINING_ROWS, FaissSearcher, built
 from jpq_pyserini.errors import JPQError
 
 
@@ -26,6 +26,13 @@ def _lsh(learnt: bool, data: Data):
 
 
 SYSTEMS = tuple(
-    System(name, title, "compressed", partial(_lsh, learnt), parameters=lambda data: f"{8 * data.bytes} bits")
-    for name, title, learnt in (("lsh", "LSH", False), ("itq-lsh", "ITQ+LSH", True))
+    System(
+        name,
+        title,
+        "compressed",
+        partial(_lsh, learnt),
+        parameters=lambda data: f"{8 * data.bytes} bits",
+        trained_on=trained_on,
+    )
+    for name, title, learnt, trained_on in (("lsh", "LSH", False, 0), ("itq-lsh", "ITQ+LSH", True, TRAINING_ROWS))
 )

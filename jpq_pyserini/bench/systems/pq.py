@@ -7,6 +7,7 @@ import faiss
 
 from jpq_pyserini.bench.systems._base import Data, System
 from jpq_pyserini.bench.systems._faiss import (
+    TRAINING_ROWS,
     FaissSearcher,
     add,
     behind,
@@ -51,8 +52,8 @@ def _shape(data: Data) -> str:
 
 
 SYSTEMS = (
-    System("pq", "PQ", "compressed", _pq, parameters=_shape),
-    System("opq", "OPQ", "compressed", _opq, parameters=_shape),
+    System("pq", "PQ", "compressed", _pq, parameters=_shape, trained_on=TRAINING_ROWS),
+    System("opq", "OPQ", "compressed", _opq, parameters=_shape, trained_on=TRAINING_ROWS),
     System(
         "hnsw-opq",
         "HNSW+OPQ",
@@ -60,5 +61,6 @@ SYSTEMS = (
         _hnsw_opq,
         parameters=lambda data: f"{_shape(data)}, {_lists(data)} lists",
         setting=("nprobe", (4, 8, 16, 32, 64, 128)),
+        trained_on=TRAINING_ROWS,
     ),
 )

@@ -7,7 +7,7 @@ lie in memory; the files it writes have a byte for each.
 import numpy as np
 
 from jpq_pyserini.bench.systems._base import Data, Searcher, System
-from jpq_pyserini.bench.systems._faiss import opq
+from jpq_pyserini.bench.systems._faiss import TRAINING_ROWS, opq
 from jpq_pyserini.errors import JPQError
 
 
@@ -61,6 +61,9 @@ def _shape(data: Data) -> str:
 
 
 SYSTEMS = tuple(
-    System(name, title, "compressed", build, module="scann", parameters=_shape, copies=2)
-    for name, title, build in (("scann", "ScaNN", _Scann), ("opq-scann", "OPQ+ScaNN", _opq_scann))
+    System(name, title, "compressed", build, module="scann", parameters=_shape, copies=2, trained_on=trained_on)
+    for name, title, build, trained_on in (
+        ("scann", "ScaNN", _Scann, 100_000),  # its own default
+        ("opq-scann", "OPQ+ScaNN", _opq_scann, TRAINING_ROWS),
+    )
 )
