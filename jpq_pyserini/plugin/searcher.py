@@ -71,6 +71,7 @@ class JPQFaissSearcher(FaissSearcher):
             "mmap": mmap,
             "nprobe": nprobe,
             "margin": margin,
+            "rescore": rescore,
         }
         self._opened_with = given, options
         self.record = IndexRecord.read(index_dir)

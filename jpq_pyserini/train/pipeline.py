@@ -19,6 +19,7 @@ from jpq_pyserini.index import JPQIndex, save_flat_index
 from jpq_pyserini.index.attached import ArrayVectors, Vectors
 from jpq_pyserini.index.coding import code_flat
 from jpq_pyserini.index.vectors import StoredVectors
+from jpq_pyserini.resume import refuse_left
 from jpq_pyserini.storage import refuse_existing
 from jpq_pyserini.train import initialise
 from jpq_pyserini.train.checkpoint import CheckpointDirectory
@@ -146,8 +147,7 @@ def _checkpoints(run: Run, resume: bool, accelerator: Accelerator) -> Checkpoint
     path = Path(f"{os.fspath(run.output).rstrip(os.sep)}.checkpoint")
     checkpoints = CheckpointDirectory(path, run.fingerprint())
     if accelerator.is_main_process:  # the others may look after it has begun to write
-        if path.exists() and not resume:
-            raise JPQError(f"{path} is what a stopped run left: add --resume to go on from it, or remove it")
+        refuse_left(path, resume)
         checkpoints.check()
     return checkpoints
 

@@ -1,5 +1,7 @@
 """JPQFaissSearcher, stock FaissSearcher and numpy give the same docids and scores."""
 
+import copy
+import pickle
 import shutil
 from functools import partial
 
@@ -116,3 +118,12 @@ def test_not_a_jpq_index(tiny, tmp_path):
         JPQFaissSearcher(tiny / "flat")
     with pytest.raises(JPQError, match="is no directory"):
         JPQFaissSearcher(tmp_path / "nowhere")
+
+
+def test_copies_open_the_directory_again(tiny):
+    searcher = JPQFaissSearcher(tiny / "index", margin=7, rescore=0)
+    for again in (pickle.loads(pickle.dumps(searcher)), copy.deepcopy(searcher)):
+        assert type(again) is JPQFaissSearcher
+        assert (again.index.margin, again._rescore) == (7, 0)
+        ours, theirs = ([(hit.docid, hit.score) for hit in each.search("bace didi", 5)] for each in (again, searcher))
+        assert ours == theirs
