@@ -238,7 +238,7 @@ def setting(default, help: str, shown: str = "", **metadata):
     return dataclasses.field(default=default, metadata={"help": text, **metadata})
 
 
-def add_dataclass_arguments(parser: argparse.ArgumentParser, config: type) -> None:
+def add_dataclass_arguments(parser: argparse._ActionsContainer, config: type) -> None:
     """Add one ``--flag`` for each field of the dataclass ``config``.
 
     A field's default and ``metadata`` (``help``, ``choices``, ``aliases``, ``type``) say all there is to say, so that

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from jpq_pyserini import __version__
 from jpq_pyserini.cli import new_parser, run_main, say
@@ -88,7 +89,10 @@ def _package():
 def _distribution() -> importlib.metadata.Distribution | None:
     """Return the installation that put the hook in place (a checkout may lie before it on the path)."""
     for distribution in importlib.metadata.distributions(name="jpq_pyserini"):
-        if any(file.name == PTH for file in distribution.files or []) and distribution.locate_file(PTH).exists():
+        if (
+            any(file.name == PTH for file in distribution.files or [])
+            and Path(str(distribution.locate_file(PTH))).exists()
+        ):
             return distribution
     return None
 
@@ -117,7 +121,7 @@ def _hook_cost() -> str:
     distribution = _distribution()
     if distribution is None:
         return ""
-    line = distribution.locate_file(PTH).read_text(encoding="utf-8")
+    line = Path(str(distribution.locate_file(PTH))).read_text(encoding="utf-8")
     finders, costs = list(sys.meta_path), []
     for _ in range(5):
         sys.meta_path[:] = []

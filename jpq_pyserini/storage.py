@@ -12,6 +12,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from jpq_pyserini.cli import progress
 from jpq_pyserini.errors import JPQError
@@ -161,14 +162,15 @@ def refuse_input_as_output(outputs: Iterable[str | os.PathLike | None], inputs: 
 
     None stands for what was not given; outputs that are devices or FIFOs may be given twice.
     """
-    outputs = [path for path in outputs if path is not None and not _is_special(path)]
-    for i, output in enumerate(outputs):
+    written = [path for path in outputs if path is not None and not _is_special(path)]
+    for i, output in enumerate(written):
         for other in inputs:
-            both = (other is not None and os.path.exists(other)) and os.path.exists(output)
-            if both and os.path.samefile(output, other):
+            if other is None or not (os.path.exists(other) and os.path.exists(output)):
+                continue
+            if os.path.samefile(output, other):
                 raise JPQError(f"the output {output} is an input of this command: name another output")
-        for other in outputs[:i]:
-            if os.path.realpath(output) == os.path.realpath(other):
+        for earlier in written[:i]:
+            if os.path.realpath(output) == os.path.realpath(earlier):
                 raise JPQError(f"{output} was named for two outputs: give each its own name")
 
 
@@ -182,7 +184,7 @@ def refuse_existing(target: str | os.PathLike) -> None:
 
 
 @contextlib.contextmanager
-def _beside(target: Path, make: Callable[..., object]) -> Iterator[Path]:
+def _beside(target: Path, make: Callable[..., Any]) -> Iterator[Path]:
     """Yield a temporary file or directory, ``.NAME.xxxxxxxx.partial`` beside ``target``, and remove what is left of it.
 
     A lock is held on it, which the system frees when the process dies: so the next writer knows what to remove.

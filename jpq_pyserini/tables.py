@@ -19,7 +19,7 @@ def as_text(rows: Iterable[Sequence[str]], align: str = "lr") -> str:
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     pads = [str.ljust if side == "l" else str.rjust for side in _sides(align, len(widths))]
-    padded = ([pad(*cell) for pad, *cell in zip(pads, row, widths, strict=True)] for row in rows)
+    padded = ([pad(cell, width) for pad, cell, width in zip(pads, row, widths, strict=True)] for row in rows)
     return "\n".join("  ".join(cells).rstrip() for cells in padded)
 
 

@@ -108,7 +108,7 @@ def measure_backends(
 
 def as_markdown(results: Mapping[str, BackendCost]) -> str:
     """Return the results as a table."""
-    rows = [("backend", "ms, one by one", f"ms, batches of {_BATCH}", *_MEASURES, "cosine")]
+    rows: list[tuple[str, ...]] = [("backend", "ms, one by one", f"ms, batches of {_BATCH}", *_MEASURES, "cosine")]
     for backend, cost in results.items():
         marks = [f"{cost.effectiveness[measure]:.4f}" for measure in _MEASURES]
         times = [f"{cost.one_by_one.median_ms:.2f}", f"{cost.batches.median_ms:.2f}"]

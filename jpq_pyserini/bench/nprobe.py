@@ -1,7 +1,7 @@
 """How many inverted lists a query must visit, and how that grows: ``python -m jpq_pyserini.bench.nprobe --help``."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,7 +123,9 @@ def sweep(
 
 def as_markdown(results: Sequence[Sweep]) -> str:
     """Return the results as a table."""
-    rows = [("documents", "queries", "lists", "nprobe", "visited", "R@100", "of all", "ms", "of all")]
+    rows: list[tuple[str, ...]] = [
+        ("documents", "queries", "lists", "nprobe", "visited", "R@100", "of all", "ms", "of all")
+    ]
     for each in results:
         counts = [f"{count:,}" for count in (each.documents, each.queries, each.nlist, each.nprobe)]
         recalls = [f"{recall:.4f}" for recall in (each.recall, each.recall_of_all)]
@@ -150,7 +152,9 @@ def _visited(inverted, queries: np.ndarray, nprobe: int) -> float:
 
 def _milliseconds(indexes: Sequence[ExactIndex], queries: np.ndarray) -> list[float]:
     """Return the median time of one query, one thread, of each index."""
-    search = {number: (lambda query, index=index: index.search(query, _HITS)) for number, index in enumerate(indexes)}
+    search: dict[Hashable, Callable] = {
+        number: (lambda query, index=index: index.search(query, _HITS)) for number, index in enumerate(indexes)
+    }
     asked = [queries[number % len(queries)][None] for number in range(_TIMED + 5)]
     taken = measure_in_turns(search, asked, warm_up=5, threads=1)
     return [summary(taken[number]).median_ms for number in search]

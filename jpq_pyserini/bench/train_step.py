@@ -101,7 +101,7 @@ def compare_steps(
     config, ours = TrainConfig(), model(uses_bf16("auto", torch.device("cpu")))
     search = FaissCodeSearch(ours.centroids, ours.codes, ours.rotation)
     negatives = SearchedNegatives(search, training, documents, config.negatives)
-    ways = {
+    ways: dict[str, TrainingStep | PublishedStep] = {
         "ours": TrainingStep(ours, negatives, training, config, score_scale=1.0, total_steps=steps + 1),
         "published": PublishedStep(model(bf16=False), training, config),
     }
@@ -139,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def as_table(found: dict[str, dict[str, float]]) -> str:
     """Return what :func:`compare_steps` found, and the ratio of both ways, as text."""
     seconds = {way: [*phases.values(), sum(phases.values())] for way, phases in found.items()}
-    rows = [("", *PHASES, "step")]
+    rows: list[tuple[str, ...]] = [("", *PHASES, "step")]
     rows += [(way, *(f"{1000 * each:.1f} ms" for each in taken)) for way, taken in seconds.items()]
     ratios = zip(seconds["published"], seconds["ours"], strict=True)
     return tables.as_text([*rows, ("ratio", *(f"{theirs / ours:.1f}x" for theirs, ours in ratios))])

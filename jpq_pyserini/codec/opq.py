@@ -49,7 +49,7 @@ def train_opq(
     generator = torch.Generator().manual_seed(seed)
     x = torch.from_numpy(np.ascontiguousarray(sample)).to(device)
     rotation = _balanced_pca(x, m) if rotate else None
-    rotated = x @ rotation.T if rotate else x
+    rotated = x if rotation is None else x @ rotation.T
     rows = torch.randperm(len(x), generator=generator)[: 1 << nbits].to(device)
     centroids = rotated[rows].view(1 << nbits, m, -1).transpose(0, 1).contiguous()
     rounds = (iterations if rotate else 0) + final_iterations
@@ -59,7 +59,7 @@ def train_opq(
         if rotate and step < iterations:
             rotation = _procrustes(x, reconstruct(codes, centroids))
             rotated = x @ rotation.T
-    return (rotation.cpu().numpy() if rotate else None), centroids.cpu().numpy()
+    return (None if rotation is None else rotation.cpu().numpy()), centroids.cpu().numpy()
 
 
 def check_sizes(count: int, dimension: int, m: int, nbits: int) -> None:

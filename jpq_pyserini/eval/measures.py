@@ -127,7 +127,7 @@ def evaluate(
         for name, of_queries in of_part.items():
             values[name].update(of_queries)
     for measure in parsed:
-        if measure.base is None:
+        if measure.base is None and measure.cutoff is not None:
             for qid in judged:
                 values[measure.name][qid] = _official_reciprocal_rank(run, qid, qrels[qid], measure.cutoff)
     return values
@@ -190,12 +190,12 @@ def _parsed(name: str):
     import ir_measures
 
     spellings = {known.lower(): known for known in ir_measures.measures.registry}
-    family = re.match(r"\w*", name)[0]
+    family = re.split(r"\W", name, maxsplit=1)[0]
     reason = ""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # it uses what Python 3.14 takes out of ast
-            return ir_measures.parse_measure(spellings.get(family.lower(), family) + name[len(family) :])
+            return ir_measures.parse_measure(str(spellings.get(family.lower(), family)) + name[len(family) :])
     except (NameError, SyntaxError):
         pass
     except Exception as error:  # a wrong parameter can raise anything
@@ -258,8 +258,8 @@ def _values(measures: Sequence[Measure], relevances, scores) -> dict[str, dict[s
             qid = metric.query_id if qids is None else qids[metric.query_id]
             for measure in wanted[metric.measure]:
                 value = float(metric.value)
-                cut = measure.cutoff is not None
-                values[measure.name][qid] = _cut_reciprocal_rank(value, measure.cutoff) if cut else value
+                cutoff = measure.cutoff
+                values[measure.name][qid] = value if cutoff is None else _cut_reciprocal_rank(value, cutoff)
     return values
 
 

@@ -142,7 +142,7 @@ class StoredVectors:
 
     def _from_cache(self, buffer: memoryview, start: int) -> bool:
         try:
-            return os.preadv(self._handle, [buffer], start, _FROM_CACHE) == self._stride
+            return os.preadv(self._handle, [buffer], start, _FROM_CACHE or 0) == self._stride
         except OSError:  # not in the cache, or the file system cannot tell: the plain read says what is wrong
             return False
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from pyserini.encode import DocumentEncoder, QueryEncoder
@@ -57,7 +58,9 @@ class JPQQueryEncoder(QueryEncoder):
             )
         self.has_model = True
         self.device, self.prefix, self.fp16, self.backend = device, prefix, fp16, backend
-        self.model = self.encoder_dir = self._bound_to = None
+        self.model: Any = None
+        self.encoder_dir: str | None = None
+        self._bound_to: str | None = None
         self.is_fixed = not is_bare(encoder_dir)  # named by the user, rather than found through the index
         if self.is_fixed:
             self._load(_query_encoder_folder(encoder_dir))
@@ -104,7 +107,7 @@ class JPQQueryEncoder(QueryEncoder):
                 "give it to FaissSearcher(index_dir, encoder), call bind(index_dir), or name the index directory"
             )
         if len(queries) == 0:
-            return np.empty((0, self.dimension), dtype=np.float32)
+            return np.empty((0, self.model.get_embedding_dimension()), dtype=np.float32)
         return embed_queries(self.model, queries)
 
     def _load(self, folder: str) -> None:
@@ -170,7 +173,7 @@ class JPQDocumentEncoder(DocumentEncoder):
                 raise JPQError("--add-sep is not supported by JPQ document encoders: leave it out")
             texts = [f"{title} {text}" if title else text for title, text in zip(titles, texts, strict=True)]
         if len(texts) == 0:
-            return np.empty((0, self.dimension), dtype=np.float32)
+            return np.empty((0, self.model.get_embedding_dimension()), dtype=np.float32)
         if self.max_length is None and max_length is not None:
             self.model.max_seq_length = min(max_length, self._own_limit or max_length)
         return embed_passages(self.model, texts)

@@ -11,6 +11,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
 from jpq_pyserini.errors import JPQError, reason_of
 
@@ -101,7 +102,8 @@ def unpack(
 
 def _checked(archive: Path, tar: tarfile.TarFile, directory: Path, strip_top: bool) -> dict[str, tarfile.TarInfo]:
     """Look at every member; returns the files by name, without the folder that ``strip_top`` takes away."""
-    files, tops = {}, set()
+    files: dict[str, tarfile.TarInfo] = {}
+    tops: set[str] = set()
     for count in itertools.count(1):
         tar.fileobj.allowed = _HEADER
         member = tar.next()
@@ -135,10 +137,10 @@ def _checked(archive: Path, tar: tarfile.TarFile, directory: Path, strip_top: bo
     return files
 
 
-def _opened(archive: Path):
+def _opened(archive: Path) -> IO[bytes]:
     with open(archive, "rb") as file:
         start = file.read(6)
-    openers = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+    openers: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
     return next((opener for magic, opener in openers.items() if start.startswith(magic)), open)(archive, "rb")
 
 

@@ -12,7 +12,7 @@ import os
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AliasChoices,
@@ -36,8 +36,8 @@ from jpq_pyserini.storage import new_file
 #: They come before ours, so a group can keep a mirror under our names.
 VARIABLE = "JPQ_PREBUILT"
 BUILT_IN = data_folder("prebuilt") / "catalogue.json"
-INDEX_DIRECTORY = "directory"  # kind: an index directory, as a tarball or on the Hugging Face Hub
-RELEASE = "release"  # kind: files of the paper's authors, which are converted after the download
+INDEX_DIRECTORY: Final = "directory"  # kind: an index directory, as a tarball or on the Hugging Face Hub
+RELEASE: Final = "release"  # kind: files of the paper's authors, which are converted after the download
 
 _SIZES = ("size", "size compressed (bytes)")  # Pyserini 2.x, Pyserini 1.6
 

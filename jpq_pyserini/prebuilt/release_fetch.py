@@ -38,10 +38,10 @@ def fetch_release(
     """
     encoder = entry.jpq.encoder
     if entry.jpq.docids != "row" and docids is None and collection is None:
-        file = entry.jpq.collection or "the collection's file"
+        rows = entry.jpq.collection or "the collection's file"
         raise JPQError(
-            f"{entry.name} numbers its documents by their row in {file}, which no download has: run "
-            f"`python -m jpq_pyserini.prebuilt fetch {entry.name} --collection {file}` once"
+            f"{entry.name} numbers its documents by their row in {rows}, which no download has: run "
+            f"`python -m jpq_pyserini.prebuilt fetch {entry.name} --collection {rows}` once"
         )
     tokenizer = tokenizer or encoder.tokenizer
     if tokenizer:
@@ -66,8 +66,8 @@ def fetch_release(
                 collection=collection,
             )
     finally:
-        for file in files:
-            file.unlink(missing_ok=True)
+        for downloaded in files:
+            downloaded.unlink(missing_ok=True)
 
 
 def _encoder_folder(folder: Path) -> Path:

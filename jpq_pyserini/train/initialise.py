@@ -53,7 +53,7 @@ def initialise(
         codec = ProductQuantizer.load(learnt)
     else:
         codec = _learn(flat, config, device, progress, phase)
-        if learnt is not None:
+        if kept is not None:
             with replacement(kept) as partial:
                 codec.save(partial / _CODEC)
     with phase("code"):

@@ -25,11 +25,10 @@ class JPQModel(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.flat, self.bf16 = flat, bf16
-        compressed = codec is not None
-        rotated = compressed and codec.rotation is not None
-        self.centroids = nn.Parameter(torch.from_numpy(codec.centroids.copy())) if compressed else None
-        self.register_buffer("rotation", torch.from_numpy(codec.rotation) if rotated else None, persistent=False)
-        self.register_buffer("codes", torch.from_numpy(codes) if compressed else None, persistent=False)
+        rotation = None if codec is None else codec.rotation
+        self.centroids = None if codec is None else nn.Parameter(torch.from_numpy(codec.centroids.copy()))
+        self.register_buffer("rotation", None if rotation is None else torch.from_numpy(rotation), persistent=False)
+        self.register_buffer("codes", None if codec is None else torch.from_numpy(codes), persistent=False)
 
     @property
     def device(self) -> torch.device:

@@ -119,9 +119,10 @@ def make_negatives(
     if config.negatives_from == "random":
         return RandomNegatives(training, documents, config.negatives, config.seed)
     if config.negatives_from == "run":
+        assert table is not None
         return RunNegatives(table)
     static = config.negatives_from == "static"
-    if static:
+    if static and model.centroids is not None:
         search = code_search(model, model.centroids.detach().clone())
     elif config.negatives_from == "flat":
         search = flat_search(model, flat)

@@ -17,7 +17,8 @@ def make_optimizer(model: JPQModel, config: TrainConfig) -> torch.optim.AdamW:
     if model.centroids is not None:
         model.centroids.requires_grad_(config.train_centroids)
     frozen = word_embeddings(model.encoder) if config.train_encoder == "no-word-embeddings" else set()
-    decayed, undecayed = [], []
+    decayed: list[torch.nn.Parameter] = []
+    undecayed: list[torch.nn.Parameter] = []
     for parameter in model.encoder.parameters():
         parameter.requires_grad_(config.train_encoder != "none" and parameter not in frozen)
         if parameter.requires_grad:

@@ -43,7 +43,7 @@ def negatives_of_run(
         raise JPQError(f"--negatives-run {path}: all its hits are relevant: give one with more hits")
     if left_out:
         logger.warning("%s: %d of %d training queries have no irrelevant hit, left out", path, left_out, len(training))
-        training, table = [training[position] for position in kept], table[kept]
+        training, table = [training[position] for position in kept.tolist()], table[kept]
     return training, table
 
 
@@ -77,7 +77,8 @@ def best_irrelevant(
     positions = {query.qid: position for position, query in enumerate(training)}
     table = np.full((len(training), count), -1, np.int32)
     index_row = functools.lru_cache(_DOCIDS_KEPT)(row_of.get)
-    done, missing, first_missing = np.zeros(len(training), bool), 0, None
+    done, missing = np.zeros(len(training), bool), 0
+    first_missing: Row | None = None
     hits_of_queries = groupby((row for row in rows(path) if row.qid in positions), lambda row: row.qid)
     with tqdm(total=len(training), desc="run", unit="query", disable=not progress, leave=False) as bar:
         for qid, lines in hits_of_queries:
@@ -91,10 +92,10 @@ def best_irrelevant(
                 first_missing = first_missing or hits[ranked.index(None)]
                 continue
             relevant = set(training[position].rows)
-            best = list(islice((row for row in ranked if row not in relevant), count))
+            best = list(islice((row for row in ranked if row is not None and row not in relevant), count))
             table[position, : len(best)] = best
             bar.update()
-    if missing:
+    if first_missing is not None:
         raise JPQError(
             f"{path}:{first_missing.line}: document {first_missing.docid!r} is not in the collection ({missing:,} such "
             f"hits, {len(row_of):,} documents, the first one {next(iter(row_of), None)!r}): "

@@ -99,7 +99,7 @@ class TrainingStep:
         model, config, scores = self.model, self.config, scores * self.score_scale
         loss = scores.new_zeros(())
         if config.distillation < 1:
-            loss = loss + (1 - config.distillation) * ranking_loss(config, *batch.split(scores))
+            loss = loss + (1 - config.distillation) * ranking_loss(config, batch.split(scores))
         if config.distillation > 0:
             teacher_scores = model.flat_scores(teacher, batch.rows) * self.score_scale
             loss = loss + config.distillation * losses.distillation(scores, teacher_scores, batch.mask)
@@ -110,7 +110,7 @@ class TrainingStep:
         return loss
 
 
-def ranking_loss(config: TrainConfig, *split: Tensor) -> Tensor:
+def ranking_loss(config: TrainConfig, split: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
     """The pairwise loss that ``--loss`` names, of what :meth:`Batch.split` returns."""
     if config.loss == "lambdarank":
         return losses.lambdarank(*split, cut=config.lambda_cut)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,7 +88,7 @@ class Trainer:
         bar = tqdm(total=self.total_steps, initial=self.step, desc="train", unit="step", disable=hidden, leave=False)
         with StopRequests() as stop, bar:
             for batch in self._batches():
-                own = batch[self.accelerator.process_index :: self.accelerator.num_processes]
+                own = batch[self.accelerator.process_index :: self.accelerator.num_processes].tolist()
                 loss, train_rr = self.train_on(self.step, own, share=len(own) / len(batch))
                 self._since["loss"].append(loss)
                 self._since["train_rr"].append(train_rr)
@@ -124,7 +125,8 @@ class Trainer:
     @torch.no_grad()
     def _evaluate(self) -> None:
         check_weights(self.step, self.model, self.config)
-        score, scores = None, {"rr@10": None}
+        score: float | None = None
+        scores: dict[str, Any] = {"rr@10": None}
         if self.dev:
             with self.watch.phase("evaluate"):
                 scores = self.dev_scores(self.dev)

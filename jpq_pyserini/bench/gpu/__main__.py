@@ -8,6 +8,7 @@ on small sizes, which shows that it works and nothing else.
 import json
 import platform
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -34,7 +35,7 @@ def main(argv=None) -> None:
     args = parser.parse_args(argv)
     device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
     small = not device.startswith("cuda")
-    record = {
+    record: dict[str, Any] = {
         "command": command_line(MODULE, argv),
         "device": torch.cuda.get_device_name(device) if not small else f"{platform.machine()} CPU, small sizes",
         "versions": library_versions(),

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from jpq_pyserini.bench.gpu.clock import Clock, OutOfTimeError
-from jpq_pyserini.codec.quantizer import ProductQuantizer, pack_codes
+from jpq_pyserini.codec import ProductQuantizer, pack_codes
 from jpq_pyserini.index.torch_search import best_by_codes, byte_codebook
 
 D = 768

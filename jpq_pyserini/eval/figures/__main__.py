@@ -121,7 +121,7 @@ def _negatives(args):
     return negatives.draw(found, width=args.width), {"seed": args.seed, "panels": records}
 
 
-def _chosen(judged: Sequence[TrainingQuery], qids: Sequence[str] | None) -> list[TrainingQuery]:
+def _chosen(judged: list[TrainingQuery], qids: Sequence[str] | None) -> list[TrainingQuery]:
     """Return the queries asked for, by default the first two."""
     by_id = {query.qid: query for query in judged}
     for qid in qids or []:

@@ -78,7 +78,7 @@ def points_of_paper(name: str) -> list[tuple[Facts, dict[str, float]]]:
 _UNUSED = ("GPU s", "GPUs", "latency ms")
 
 
-def _stated(numbers: Sequence[Published], name: str) -> float | None:
+def _stated(numbers: Sequence[Published], name: str | None) -> float | None:
     """Return the absolute number of a fact or measure, if a table prints it."""
     return next((number.value for number in numbers if name in (number.fact, number.measure) and number.value), None)
 
@@ -86,8 +86,9 @@ def _stated(numbers: Sequence[Published], name: str) -> float | None:
 def _value(number: Published, numbers: Sequence[Published], jpq: Sequence[Published]) -> float | None:
     """Return the value of a measure; that of JPQ, changed by so many per cent, where only this is printed."""
     stated, relative = _stated(numbers, number.measure), _RELATIVE.fullmatch(number.text)
-    if stated is None and relative:
-        return round(_stated(jpq, number.measure) * (1 + int(relative[1]) / 100), 3)
+    base = _stated(jpq, number.measure)
+    if stated is None and relative and base is not None:
+        return round(base * (1 + int(relative[1]) / 100), 3)
     return stated
 
 
@@ -96,6 +97,7 @@ def _bytes(numbers: Sequence[Published], jpq: Sequence[Published], documents: in
     if (stated := _stated(numbers, "index GB")) is not None:
         return stated * _GIB / documents
     times = next((found for number in numbers if (found := _TIMES.fullmatch(number.text))), None)
-    if times is None:
-        return None
-    return _FLAT_BYTES if times[0] == "30x" else int(times[1]) * _bytes(jpq, jpq, documents)
+    if times is None or times[0] == "30x":
+        return None if times is None else _FLAT_BYTES
+    base = _bytes(jpq, jpq, documents)
+    return None if base is None else int(times[1]) * base

@@ -87,8 +87,9 @@ def scored(
     """Return the points of runs with their values, which are those of :func:`~jpq_pyserini.eval.compare.compare`."""
     if not points:
         return []
-    means = compare({point.run: point.run for point in points}, qrels, measures, note=note).means()
-    return [dataclasses.replace(point, values=means[point.run]) for point in points]
+    runs = [str(point.run) for point in points]
+    means = compare(dict(zip(runs, runs, strict=True)), qrels, measures, note=note).means()
+    return [dataclasses.replace(point, values=means[run]) for point, run in zip(points, runs, strict=True)]
 
 
 def of_publications(name_or_path: str | os.PathLike, measures: Sequence[str]) -> list[Point]:
@@ -103,16 +104,17 @@ def of_publications(name_or_path: str | os.PathLike, measures: Sequence[str]) ->
     if path.is_file():
         found = [_point_of(record, f"{path}, point {number}") for number, record in enumerate(_records(path), 1)]
     elif str(name_or_path) in COLLECTIONS:
-        found = [(facts, values, facts.source) for facts, values in points_of_paper(str(name_or_path))]
+        found = [(facts, values, str(facts.source)) for facts, values in points_of_paper(str(name_or_path))]
     else:
         known = ", ".join(sorted(COLLECTIONS))
         raise JPQError(f"--published {name_or_path}: no such file, and the package has only {known}")
     points = []
     for facts, values, place in found:
         by_measure = {parse_measure(name)[1:]: value for name, value in values.items()}
-        wanted = {name: by_measure.get(parse_measure(name)[1:]) for name in measures}
-        if None not in wanted.values():
-            points.append(Point(facts.title, wanted, facts, place, published=True))
+        keys = {name: parse_measure(name)[1:] for name in measures}
+        if by_measure.keys() >= set(keys.values()):
+            wanted = {name: by_measure[key] for name, key in keys.items()}
+            points.append(Point(str(facts.title), wanted, facts, place, published=True))
     if not points:
         raise JPQError(f"{path}: no point has values of {' and '.join(measures)}")
     return points

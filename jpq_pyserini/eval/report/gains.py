@@ -46,11 +46,14 @@ class Gains:
 
 def gains_of(comparison: Comparison) -> list[Gains]:
     """Return the gains that ``comparison.gains`` asks for."""
-    return [_gains(comparison, run, count) for run, count in comparison.gains.items()]
+    against = comparison.against
+    if against is None:
+        return []
+    return [_gains(comparison, run, against, count) for run, count in comparison.gains.items()]
 
 
-def _gains(comparison: Comparison, run: str, count: int) -> Gains:
-    measure, against = comparison.measures[0], comparison.against
+def _gains(comparison: Comparison, run: str, against: str, count: int) -> Gains:
+    measure = comparison.measures[0]
     values, others = comparison.values[run][measure], comparison.values[against][measure]
     differences = {qid: values[qid] - others[qid] for qid in values}
 

@@ -5,6 +5,7 @@ They are drawn as the figures of ``jpq_pyserini.eval.figures`` are.
 
 import io
 import re
+from typing import Any
 
 from jpq_pyserini.eval.comparison import Comparison
 from jpq_pyserini.eval.figures import style, tradeoff
@@ -13,7 +14,9 @@ from jpq_pyserini.eval.figures.points import Point
 _WIDTH_CM = 12.0
 _POINTS = 400  # of a line of differences
 _INK = "#010203"  # stands for the page's own colour of text, see _inline
-_OF_THE_PAGE = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK)
+_OF_THE_PAGE: dict[str, Any] = dict.fromkeys(
+    ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK
+)
 _OF_THE_PAGE |= {"axes.facecolor": "none", "grid.color": _INK, "grid.alpha": 0.25}
 _OF_THE_PAGE |= {"svg.fonttype": "none"}  # text as text
 
@@ -59,7 +62,7 @@ def _differences(comparison: Comparison):
     axes.set_xlabel("share of the queries, %")
     axes.set_xlim(0, 100)
     axes.axhline(0, color=_INK, linewidth=0.8)
-    base = comparison.values[comparison.against][measure]
+    base = comparison.values[str(comparison.against)][measure]
     points = min(count, _POINTS)
     picked = [round(i * (count - 1) / max(points - 1, 1)) for i in range(points)]
     handles = []

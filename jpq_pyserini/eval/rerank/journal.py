@@ -71,14 +71,14 @@ class ScoreJournal:
             os.truncate(self.path, complete)
         return content[:complete].splitlines()
 
-    def _read(self, lines: list[bytes], settings: dict) -> None:
+    def _read(self, lines: list[bytes], settings: Mapping[str, object]) -> None:
         remedy = "remove it to begin anew"
         try:
             records = [json.loads(line) for line in lines]
             begun_with, records = records[0], [(qid, Scored(scores, seconds)) for qid, scores, seconds in records[1:]]
             damage = None if isinstance(begun_with, dict) else "no settings"
         except (ValueError, TypeError) as error:
-            damage = error
+            damage = str(error)
         if damage is not None:
             raise JPQError(f"{self.path} is damaged ({damage}): {remedy}")
         for name, value in settings.items():

@@ -7,6 +7,7 @@ ran it.
 """
 
 import json
+import os
 import pickle
 import tempfile
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class ReleasedEncoder:
         return self.weights["norm.weight"].shape[0]
 
 
-def read_encoder(path: str | Path) -> ReleasedEncoder:
+def read_encoder(path: str | os.PathLike) -> ReleasedEncoder:
     """Read a folder of the release. No code inside it is run: the weights are read as tensors only.
 
     Raises:
@@ -165,7 +166,7 @@ def old_tokenizer(name_or_path: str | Path) -> "PreTrainedTokenizerFast":
         reason = reason_of(error)
         raise JPQError(f"cannot load the tokenizer {str(name_or_path)!r} ({reason}): {remedy}") from error
     start, end = backend.token_to_id("<s>"), backend.token_to_id("</s>")
-    if None in (start, end):
+    if start is None or end is None:
         raise JPQError(f"the tokenizer {str(name_or_path)!r} has no <s> and </s>, so it is no RoBERTa's: {remedy}")
     backend.normalizer = normalizers.Sequence([normalizers.Strip(left=False, right=True), normalizers.Lowercase()])
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)

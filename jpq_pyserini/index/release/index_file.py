@@ -48,7 +48,7 @@ def read_index(
             "take both from one release"
         )
     assignment = centroids
-    if has_own_centroids(documents):
+    if documents is not None and documents.centroids is not None:
         if documents.centroids.shape != centroids.shape:
             raise JPQError(
                 f"{documents.path} has centroids of shape {documents.centroids.shape}, {path} of {centroids.shape}: "
