@@ -53,3 +53,17 @@ def test_bad_folders(tmp_path):
         FlatFolder.open(write_flat(tmp_path / "i", x[:0]))
     with pytest.raises(JPQError, match="index is missing"):
         FlatFolder.open(tmp_path / "nowhere")
+
+
+def test_written_as_faiss_writes_it(tmp_path):
+    embeddings = random_embeddings(50)
+    write_flat(tmp_path / "theirs", embeddings)
+    docids = [f"d{row}" for row in range(50)]
+    FlatFolder.write(tmp_path / "ours", iter(docids), (embeddings[start : start + 7] for start in range(0, 50, 7)))
+    for name in ("index", "docid"):
+        assert (tmp_path / "ours" / name).read_bytes() == (tmp_path / "theirs" / name).read_bytes()
+    with pytest.raises(JPQError, match="docid has 1 lines but index has 50"):
+        FlatFolder.write(tmp_path / "few", ["d0"], [embeddings])
+    (tmp_path / "ours" / "encoder.json").write_text("[]")
+    with pytest.raises(JPQError, match=r"encoder.json is damaged"):
+        _ = FlatFolder.open(tmp_path / "ours").encoder
