@@ -140,10 +140,20 @@ class ProductQuantizer:
         """Return the same codec scored with other (M, K, D/M) centroids; assignments stay."""
         return dataclasses.replace(self, centroids=centroids)
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Write safetensors: both sets of centroids, rotation, and the numbers of a score-aware assignment."""
-        tensors = {"centroids": self.centroids, "assignment_centroids": self.assignment_centroids}
-        if self.rotation is not None:
+    def save(self, path: str | os.PathLike, *, beside_index: bool = False) -> None:
+        """Write safetensors: both sets of centroids, rotation, and the numbers of a score-aware assignment.
+
+        Args:
+            path: the file.
+            beside_index: leave out what a Faiss index beside it holds: rotation, centroids, and the assignment
+                centroids as well if they are the same, as before any training.
+        """
+        tensors = {}
+        if not beside_index:
+            tensors["centroids"] = self.centroids
+        if not (beside_index and np.array_equal(self.assignment_centroids, self.centroids)):
+            tensors["assignment_centroids"] = self.assignment_centroids
+        if self.rotation is not None and not beside_index:
             tensors["rotation"] = self.rotation
         numbers = self.assignment.weight, self.assignment.shrinkage, self.assignment.neighbours
         for name, number in zip(_ASSIGNMENT, numbers, strict=True):
@@ -152,15 +162,33 @@ class ProductQuantizer:
         save_file(tensors, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "ProductQuantizer":
-        """Read what :meth:`save` wrote; :class:`JPQError` when the file is missing, truncated or something else."""
+    def load(
+        cls, path: str | os.PathLike, inside: tuple[np.ndarray, np.ndarray | None] | None = None
+    ) -> "ProductQuantizer":
+        """Read what :meth:`save` wrote.
+
+        Args:
+            path: the file.
+            inside: centroids and rotation of the Faiss index beside it, for what the file leaves out.
+
+        Raises:
+            JPQError: the file is missing, truncated or something else.
+        """
+        tensors = _tensors(path)
+        centroids, rotation = tensors.get("centroids"), tensors.get("rotation")
+        if centroids is None:
+            if inside is None:
+                raise JPQError(f"{path} is no readable codec without the index beside it: name the index directory")
+            centroids, rotation = inside
         try:
-            tensors = load_file(path)
-            numbers = [as_(tensors[name][0]) if name in tensors else as_(0) for name, as_ in _ASSIGNMENT.items()]
-            assignment = ScoreAware(*numbers) if any(numbers) else Nearest()
-            return cls(tensors["centroids"], tensors["assignment_centroids"], tensors.get("rotation"), assignment)
-        except (OSError, SafetensorError, KeyError) as error:
-            raise JPQError(f"{path} is no readable codec ({error}): copy it again from where it was built") from error
+            return cls(centroids, tensors.get("assignment_centroids", centroids), rotation, _assignment_of(tensors))
+        except JPQError as error:
+            raise JPQError(f"{path}: {error}") from error
+
+    @staticmethod
+    def load_assignment(path: str | os.PathLike) -> Nearest | ScoreAware:
+        """Read how documents are assigned from what :meth:`save` wrote; errors as :meth:`load`."""
+        return _assignment_of(_tensors(path))
 
     def _checked(self, embeddings: np.ndarray) -> np.ndarray:
         embeddings = np.asarray(embeddings, dtype=np.float32)
@@ -170,3 +198,15 @@ class ProductQuantizer:
                 "use the encoder that the codec was trained with"
             )
         return embeddings
+
+
+def _tensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise JPQError(f"{path} is no readable codec ({error}): copy it again from where it was built") from error
+
+
+def _assignment_of(tensors: dict[str, np.ndarray]) -> Nearest | ScoreAware:
+    numbers = [as_(tensors[name][0]) if name in tensors else as_(0) for name, as_ in _ASSIGNMENT.items()]
+    return ScoreAware(*numbers) if any(numbers) else Nearest()

@@ -348,7 +348,7 @@ class JPQIndex:
             faiss.write_index(self.faiss_index, str(partial / INDEX))
             with open(partial / DOCID, "w", encoding="utf-8") as file:
                 file.writelines(f"{docid}\n" for docid in self.docids)
-            self.codec.save(partial / CODEC)
+            self.codec.save(partial / CODEC, beside_index=True)
             if write_query_encoder is not None:
                 write_query_encoder(partial / QUERY_ENCODER)
             kept = {} if self.vectors is None else save_vectors(self.vectors, partial)

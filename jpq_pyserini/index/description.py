@@ -121,7 +121,7 @@ def as_text(directory: Path, record: IndexRecord) -> str:
 def _assignment_lines(directory: Path) -> list[str]:
     if not (directory / CODEC).is_file():
         return []
-    assignment = ProductQuantizer.load(directory / CODEC).assignment
+    assignment = ProductQuantizer.load_assignment(directory / CODEC)
     h = f"score-aware, h={assignment.weight:g}" if assignment.weight else ""
     neighbours = f"{assignment.neighbours} neighbours" if assignment.neighbours else ""
     return [f"assignment {', '.join(filter(None, [h, neighbours])) or 'nearest centroids'}"]

@@ -95,7 +95,8 @@ class IndexDirectory:
     @functools.cached_property
     def codec(self) -> ProductQuantizer:
         """Rotation and centroids; :class:`JPQError` if they are missing, damaged, or of another index."""
-        record, codec = self.record, ProductQuantizer.load(self.path / CODEC)
+        record = self.record
+        codec = ProductQuantizer.load(self.path / CODEC, layouts.codec_inside(self.faiss_index))
         if (codec.dimension, codec.m, codec.nbits) != (record.dimension, record.m, record.nbits):
             raise JPQError(
                 f"{self.path}: {CODEC} has D={codec.dimension} M={codec.m} nbits={codec.nbits}, {RECORD} says "

@@ -17,7 +17,7 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD
 from jpq_pyserini.storage import sha256_of
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1, up to release 0.1: the codec's file repeats what the Faiss index holds
 #: The layout of an uncompressed index directory, which has no codec.
 FLAT_LAYOUT = "flat"
 

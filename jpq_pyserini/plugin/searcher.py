@@ -2,7 +2,6 @@
 
 import functools
 import os
-from pathlib import Path
 
 from pyserini.encode import QueryEncoder
 from pyserini.search.faiss import FaissSearcher
@@ -10,7 +9,6 @@ from pyserini.search.faiss import FaissSearcher
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import FLAT_LAYOUT, IndexDirectory, IndexRecord, layouts
 from jpq_pyserini.index.rescoring import scored_index, wanted_candidates
-from jpq_pyserini.names import CODEC
 from jpq_pyserini.plugin.encoders import JPQQueryEncoder
 from jpq_pyserini.plugin.prebuilt import texts_of
 from jpq_pyserini.prebuilt import fetch, find
@@ -123,21 +121,19 @@ class JPQFaissSearcher(FaissSearcher):
             self.query_encoder.bind(index_dir)
         if self.record.layout == FLAT_LAYOUT:
             return index, docids
-        return scored_index(parts, rescore, self._margin, self._on_gpu(index)), docids
+        return scored_index(parts, rescore, self._margin, self._on_gpu(parts)), docids
 
-    def _on_gpu(self, index):
+    def _on_gpu(self, parts: IndexDirectory):
         """Return what searches on the GPU that was asked for; None without one."""
         import torch
 
         if not self._wanted_device.startswith("cuda") or not torch.cuda.is_available():
             return None
-        layout = self.record.layout
+        layout, index = self.record.layout, parts.faiss_index
         if layout in ("pq", "fastscan"):
-            from jpq_pyserini.codec.quantizer import ProductQuantizer
             from jpq_pyserini.index.torch_search import TorchSearch
 
-            codec = ProductQuantizer.load(Path(self._index_dir) / CODEC)
-            return TorchSearch(codec, layouts.codes_of(index), self._wanted_device)
+            return TorchSearch(parts.codec, layouts.codes_of(index), self._wanted_device)
         if layout == "ivf" and self.faiss_device != "cpu":
             import faiss
 

@@ -1,6 +1,8 @@
 """The index directory: what Faiss searches, what comes back from disk, what is refused."""
 
+import dataclasses
 import errno
+import gc
 import json
 import os
 import shutil
@@ -8,9 +10,11 @@ import shutil
 import faiss
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from jpq_pyserini import JPQError, JPQIndex
-from jpq_pyserini.index import IndexRecord
+from jpq_pyserini.codec.quantizer import ProductQuantizer
+from jpq_pyserini.index import IndexRecord, layouts
 from jpq_pyserini.storage import new_directory, new_file, sha256_of
 
 from helpers.codes import make_index, random_codec, random_embeddings
@@ -136,8 +140,26 @@ def test_parts_of_two_indexes(tmp_path):
     other = random_codec(D=24, M=12)
     JPQIndex(other, other.encode(random_embeddings(100)), [f"d{i}" for i in range(100)]).save(tmp_path / "b")
     shutil.copy(tmp_path / "b" / "codec.safetensors", tmp_path / "a" / "codec.safetensors")
-    with pytest.raises(JPQError, match=r"M=12.*M=6"):
+    with pytest.raises(JPQError, match=r"codec.safetensors: .* shape \(12, 256, 2\) do not fit .* \(6, 256, 4\)"):
         JPQIndex.open(tmp_path / "a")
+
+
+@pytest.mark.parametrize("layout", layouts.LAYOUTS)
+def test_rotation_and_centroids_are_stored_once_and_read_from_the_faiss_index(tmp_path, layout):
+    codec = random_codec(D=24, M=6, nbits=4)
+    for name, assigned in (("trained", codec.assignment_centroids), ("untrained", codec.centroids)):
+        codec = dataclasses.replace(codec, assignment_centroids=assigned)
+        index = JPQIndex(codec, codec.encode(random_embeddings(100)), [f"d{i}" for i in range(100)])
+        directory = index.convert(layout, **({"nlist": 4} if "ivf" in layout else {})).save(tmp_path / name)
+        kept = load_file(directory / "codec.safetensors")
+        assert set(kept) == ({"assignment_centroids"} if name == "trained" else set())
+        opened = JPQIndex.open(directory).codec  # the index itself is forgotten: the memory is still there
+        gc.collect()
+        for array in ("rotation", "centroids", "assignment_centroids"):
+            assert np.array_equal(getattr(opened, array), getattr(codec, array))
+            assert (directory / "index").read_bytes().count(codec.rotation.tobytes()) == 1
+    with pytest.raises(JPQError, match="no readable codec without the index beside it"):
+        ProductQuantizer.load(directory / "codec.safetensors")
 
 
 def test_later_formats_and_no_directory(tmp_path):

@@ -29,6 +29,7 @@ __all__ = [
     "build",
     "check_layout",
     "coarse_of",
+    "codec_inside",
     "codes_of",
     "layout_of",
     "lists_of",
@@ -190,6 +191,28 @@ def set_nprobe(index: faiss.Index, nprobe: int) -> None:
 def quantizer_of(index: faiss.Index) -> faiss.ProductQuantizer:
     """Return Faiss's own product quantizer inside an index; it lives as long as the index."""
     return without_rotation(index).pq
+
+
+def codec_inside(index: faiss.Index) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the centroids (M, K, D/M) that documents are scored with, and the rotation (D, D) or None: no copies."""
+    quantizer, rotation = quantizer_of(index), None
+    centroids = _view(index, quantizer.centroids).reshape(quantizer.M, quantizer.ksub, quantizer.dsub)
+    outer = faiss.downcast_index(index)
+    if isinstance(outer, faiss.IndexPreTransform):
+        transform = faiss.downcast_VectorTransform(outer.chain.at(0))
+        rotation = _view(index, transform.A).reshape(transform.d_out, transform.d_in)
+    return centroids, rotation
+
+
+class _Owned:
+    """What numpy makes an array of that keeps the memory's owner alive."""
+
+    def __init__(self, view: np.ndarray, owner: faiss.Index):
+        self.__array_interface__, self.owner = view.__array_interface__, owner
+
+
+def _view(index: faiss.Index, vector) -> np.ndarray:
+    return np.asarray(_Owned(faiss.rev_swig_ptr(vector.data(), vector.size()), index))
 
 
 def without_rotation(index: faiss.Index) -> faiss.Index:
