@@ -141,6 +141,31 @@ def test_published_numbers_stand_beside_and_below(tmp_path, capsys):
     assert len(record["published"]) == 308
 
 
+def test_measured_times_stand_in_the_table_and_those_of_a_hybrid_are_sums(tmp_path, capsys):
+    (tmp_path / "qrels.txt").write_text("1 0 a 1\n2 0 b 1\n")
+    (tmp_path / "hits.txt").write_text("1 Q0 a 1 2 t\n1 Q0 x 2 1 t\n2 Q0 y 1 2 t\n2 Q0 b 2 1 t\n")
+    (tmp_path / "times" / "runs").mkdir(parents=True)
+    for name, search, encoding in (("dense", 0.25, 12), ("sparse", 2, 0)):
+        facts = {"ms_per_query": search, "encode_ms_per_query": encoding}
+        (tmp_path / "times" / "runs" / f"{name}.facts.json").write_text(json.dumps(facts))
+    (tmp_path / "timed.yaml").write_text(
+        "title: timed\nmeasures: [RR@10]\nvariables: {at: {}}\ntiming: times\nnotes: see $at\n"
+        "topics: [{topic_key: t, topics: x, eval_key: $at/qrels.txt}]\n"
+        "steps: [{name: times, command: cp -r $at/times $output}]\n"
+        "conditions:\n  - {name: dense, command: cp $at/hits.txt $output}\n"
+        "  - {name: sparse, command: cp $at/hits.txt $output}\n"
+        "  - {name: both, runs: [dense, sparse], command: cp $dense $output}\n"
+    )
+    out = tmp_path / "out"
+    assert command.main([str(tmp_path / "timed.yaml"), "--set", f"at={tmp_path}", "--directory", str(out)]) == 0
+    lines = [re.sub(" +", " ", line) for line in capsys.readouterr().out.splitlines()]
+    assert " RR@10 ms/query search with encoding" in lines
+    assert "dense 0.7500 0.25 12.25" in lines
+    assert "both 0.7500 2.25 14.25" in lines
+    assert f"see {tmp_path}" in lines
+    assert read_facts(out / "run.timed.both.t.txt").ms_per_query == 2.25
+
+
 SLOW = """\
 title: slow
 topics: [{topic_key: t, topics: x, eval_key: y}]
