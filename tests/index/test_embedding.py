@@ -48,9 +48,21 @@ def test_the_vectors_are_pyserinis(collection, tmp_path):
     arguments = ["embed", "--corpus", collection / "corpus.jsonl", "--encoder", plain, "--device", "cpu", *options]
     main([str(each) for each in (*arguments, "--output", tmp_path / "ours")])
     arguments = ["-m", "pyserini.encode", "input", "--corpus", collection / "corpus.jsonl", "--fields", "text"]
-    arguments += ["output", "--embeddings", tmp_path / "theirs", "--to-faiss", "--dimension", 32]
-    arguments += ["encoder", "--encoder", plain, "--encoder-class", "auto", "--fields", "text", "--device", "cpu"]
-    arguments += [*options]
+    arguments += ["output", "--embeddings", tmp_path / "theirs", "--to-faiss"]
+    arguments += [
+        "encoder",
+        "--encoder",
+        plain,
+        "--encoder-class",
+        "auto",
+        "--fields",
+        "text",
+        "--device",
+        "cpu",
+        "--dimension",
+        32,
+    ]
+    arguments += ["--dimension", 32, *options]
     run_python(*arguments)
     ours, theirs = FlatFolder.open(tmp_path / "ours"), FlatFolder.open(tmp_path / "theirs")
     assert list(ours.docids) == list(theirs.docids)
