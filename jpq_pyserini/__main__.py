@@ -32,6 +32,7 @@ COMMANDS = {
     },
     "Measure speed and memory": {
         "latency": ("bench.latency.__main__", "compare the latency, size and effectiveness of search systems"),
+        "gpu": ("bench.gpu.__main__", "measure search, training and encoding on a GPU"),
         "backends": ("bench.backends", "time a query encoder in torch, ONNX and OpenVINO"),
         "nprobe": ("bench.nprobe", "find how many inverted lists a query must visit"),
         "memory": ("bench.memory", "measure the memory that training takes"),
