@@ -5,18 +5,14 @@ the results are written after each measurement, so that a run that is cut still 
 on small sizes, which shows that it works and nothing else.
 """
 
-import json
 import platform
-from pathlib import Path
-from typing import Any
 
 import torch
 
 from jpq_pyserini.bench.gpu import encoding, search, training
 from jpq_pyserini.bench.gpu.clock import Clock
-from jpq_pyserini.cli import add_device, add_output, bounded, command_line, new_parser, progress, run_main, say
-from jpq_pyserini.index import library_versions
-from jpq_pyserini.storage import new_file
+from jpq_pyserini.bench.records import write_record
+from jpq_pyserini.cli import add_device, add_output, bounded, new_parser, progress, run_main, say
 
 MODULE = "jpq_pyserini.bench.gpu"
 #: Name, part, share of the time.
@@ -35,22 +31,17 @@ def main(argv=None) -> None:
     args = parser.parse_args(argv)
     device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
     small = not device.startswith("cuda")
-    record: dict[str, Any] = {
-        "command": command_line(MODULE, argv),
-        "device": torch.cuda.get_device_name(device) if not small else f"{platform.machine()} CPU, small sizes",
-        "versions": library_versions(),
-        "points": [],
-    }
+    name = torch.cuda.get_device_name(device) if not small else f"{platform.machine()} CPU, small sizes"
+    points: list[dict] = []
     parts = [part for part in PARTS if args.parts is None or part[0] in args.parts]
     whole = sum(share for _, _, share in parts)
-    for name, part, share in parts:
-        progress(f"{name}: up to {60 * args.minutes * share / whole:.0f} s")
+    for title, part, share in parts:
+        progress(f"{title}: up to {60 * args.minutes * share / whole:.0f} s")
         for point in part.points(Clock(60 * args.minutes * share / whole), device, small):
-            record["points"].append(point)
-            with new_file(args.output) as file:
-                json.dump(record, file, indent=1)
+            points.append(point)
+            write_record(args.output, MODULE, argv, device=name, points=points)
             progress("  " + as_line(point))
-    say(f"{len(record['points'])} measurements on {record['device']}: {Path(args.output)}")
+    say(f"{len(points)} measurements on {name}: {args.output}")
 
 
 def as_line(point: dict) -> str:
