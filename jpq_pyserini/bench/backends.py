@@ -87,7 +87,7 @@ def measure_backends(
     singles = measure_in_turns(encode, _batches(queries, 1, 16 * (rounds + 1)), warm_up=16)
     batches = measure_in_turns(encode, _batches(queries, _BATCH, rounds + 1), warm_up=1)
     vectors = {backend: embed(queries) for backend, embed in encode.items()}
-    first = next(iter(vectors.values()), None)
+    first = next(iter(vectors.values()))
     results = {}
     for backend, theirs in vectors.items():
         norms = np.linalg.norm(theirs, axis=1) * np.linalg.norm(first, axis=1)
@@ -99,7 +99,7 @@ def measure_backends(
         values = evaluate(run, {qid: qrels[qid] for qid in topics}, _MEASURES)
         results[backend] = BackendCost(
             one_by_one=summary(singles[backend]),
-            batches=summary(np.array(batches[backend]) / _BATCH),
+            batches=summary([seconds / _BATCH for seconds in batches[backend]]),
             effectiveness={measure: round(mean(values[measure]), 4) for measure in _MEASURES},
             cosine=float(((theirs * first).sum(1) / norms).mean()),
         )

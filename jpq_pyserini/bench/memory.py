@@ -163,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def as_table(rows: Sequence[dict[str, float]], limit: float) -> str:
     """Return what :func:`measure_training` found for each size, and the limit in MB, as text."""
-    cells = [("documents", "folder MB", "limit MB", "codes MB", "peak MB", "seconds")]
+    cells: list[tuple[str, ...]] = [("documents", "folder MB", "limit MB", "codes MB", "peak MB", "seconds")]
     for row in rows:
         folder, codes, peak = (row[name] / _MB for name in ("folder", "codes", "peak_anonymous"))
         cells.append(tuple(f"{x:,.0f}" for x in (row["documents"], folder, limit, codes, peak, row["seconds"])))

@@ -18,7 +18,7 @@ _ROWS = 1 << 12  # decoded at once by a loop over all
 class _ByRow(Sequence):
     """What a list of docids can do, for a class with ``__len__`` and ``_at(row)``."""
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def __getitem__(self, row):
         if isinstance(row, slice):
@@ -147,7 +147,7 @@ class RowsByDocid(Mapping):
             first += 1
         raise KeyError(docid)
 
-    def _at(self, i: int) -> str:
+    def _at(self, i: int | np.integer) -> str:
         return self._docids[int(self._order[i])]
 
 

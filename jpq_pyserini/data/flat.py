@@ -139,7 +139,7 @@ class FlatFolder:
         return sample
 
 
-def map_embeddings(path: Path) -> np.ndarray:
+def map_embeddings(path: Path) -> np.memmap:
     """Map the floats of a flat Faiss index, (N, D) float32; :class:`JPQError` if it is missing or truncated."""
     try:
         size = path.stat().st_size

@@ -7,13 +7,14 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from jpq_pyserini.data.docids import RowsByDocid
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index.record import VectorsRecord
 from jpq_pyserini.index.vectors import (
     DEFAULT_DTYPE,
     StoredVectors,
@@ -32,9 +33,17 @@ _WITHOUT = "or search the codes alone with JPQ_RESCORE=0"
 class Vectors(Protocol):
     """Vectors of N documents that can be gone through: those of a file, of an array, or several in a row."""
 
-    count: int
-    dimension: int
-    dtype: str
+    @property
+    def count(self) -> int:
+        """N."""
+
+    @property
+    def dimension(self) -> int:
+        """D."""
+
+    @property
+    def dtype(self) -> str:
+        """One of :data:`~jpq_pyserini.index.vectors.DTYPES`."""
 
     def chunks_as(self, dtype: str) -> Iterator[np.ndarray]:
         """Yield all rows in order as :func:`~jpq_pyserini.index.vectors.encode_rows` makes them of this type."""
@@ -136,7 +145,7 @@ class RawVectors:
             yield part if dtype == self.dtype else encode_rows(decode_rows(part, self.dtype), dtype)
 
 
-def open_vectors(directory: str | os.PathLike, entry: dict[str, Any], count: int, dimension: int) -> StoredVectors:
+def open_vectors(directory: str | os.PathLike, entry: VectorsRecord, count: int, dimension: int) -> StoredVectors:
     """Open the vectors that a record names.
 
     Args:
@@ -204,7 +213,7 @@ def check_vectors(vectors: Vectors, count: int, dimension: int) -> None:
         )
 
 
-def save_vectors(vectors: Vectors, directory: Path) -> dict[str, str]:
+def save_vectors(vectors: Vectors, directory: Path) -> VectorsRecord:
     """Write vectors into a new index directory; returns what its record says of them.
 
     Those of a flat folder that is referred to stay there.
@@ -213,13 +222,13 @@ def save_vectors(vectors: Vectors, directory: Path) -> dict[str, str]:
         return refer_to(vectors.flat)
     path, dtype = directory / VECTORS, vectors.dtype
     write_vectors(path, dtype, vectors.count, vectors.dimension, vectors.chunks_as(dtype))
-    return {"dtype": dtype, "digest": fingerprint(path)}
+    return {"dtype": dtype, "digest": str(fingerprint(path))}
 
 
-def refer_to(flat: Path) -> dict[str, str]:
+def refer_to(flat: Path) -> VectorsRecord:
     """Return what a record says of vectors that stay in a flat folder."""
     folder = flat.resolve()
-    return {"dtype": "float32", "flat": str(folder), "digest": fingerprint(folder / INDEX)}
+    return {"dtype": "float32", "flat": str(folder), "digest": str(fingerprint(folder / INDEX))}
 
 
 def rows_of(flat: FlatFolder, docids: Sequence[str], name: str) -> np.ndarray | None:

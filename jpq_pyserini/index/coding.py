@@ -99,7 +99,8 @@ class Source:
         self._encoder, self._device, self._resume = encoder, device, resume
         self._batch_size = BATCH_SIZE if batch_size is None else batch_size
         self._work: WorkFolder | None = None
-        self._corpus = self._flat = None
+        self._corpus: Corpus | None = None
+        self._flat: FlatFolder | None = None
         self.vectors: Vectors | None = None
         if self._batch_size < 1:
             raise JPQError(f"--batch-size {batch_size}: must be at least 1")
@@ -142,6 +143,7 @@ class Source:
                 self.vectors = ArrayVectors(self._flat.embeddings, vectors)
             return code_flat(self._flat, like.codec, progress, reference=reference)
         assert like.path is not None
+        assert self._corpus is not None
         settings = encoder_settings(like.path, self._encoder)
         made_from = {
             "codec": codec_digest(like.codec),
@@ -164,10 +166,10 @@ class Source:
             beside.cut(len(kept))
         for docids, embeddings in embed_chunks(self._corpus, encoder, self._batch_size, len(kept), len(self.docids)):
             codes = encode(like.codec, embeddings, docids, reference)
-            if beside is not None:
+            if beside is not None and vectors is not None:
                 beside.append(encode_rows(embeddings, vectors))
             kept.append(codes)
-        if beside is not None:
+        if beside is not None and vectors is not None:
             self.vectors = RawVectors(beside.mapped(), vectors, dimension)
         return kept.read()
 

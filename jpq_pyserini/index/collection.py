@@ -26,7 +26,15 @@ from jpq_pyserini.index.attached import (
 )
 from jpq_pyserini.index.coding import check_codes, codec_digest, encode
 from jpq_pyserini.index.directory import IndexDirectory, copy_others
-from jpq_pyserini.index.record import FLAT_LAYOUT, IndexRecord, event, query_encoder_path, write_record
+from jpq_pyserini.index.record import (
+    FLAT_LAYOUT,
+    EncoderSettings,
+    IndexRecord,
+    TrainingRecord,
+    event,
+    query_encoder_path,
+    write_record,
+)
 from jpq_pyserini.index.shards import check_shards, known_lists, refuse_repeated
 from jpq_pyserini.index.vectors import DEFAULT_DTYPE, DTYPES, StoredVectors
 from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER
@@ -56,8 +64,8 @@ class JPQIndex:
         *,
         layout: str = "pq",
         coarse: layouts.Coarse | None = None,
-        encoder: dict | None = None,
-        training: dict | None = None,
+        encoder: EncoderSettings | None = None,
+        training: TrainingRecord | None = None,
         history: list | None = None,
         faiss_index: faiss.Index | None = None,
         vectors: Vectors | None = None,
@@ -327,7 +335,7 @@ class JPQIndex:
     def save(
         self,
         directory: str | os.PathLike,
-        write_query_encoder: Callable[[Path], None] | None = None,
+        write_query_encoder: Callable[[Path], object] | None = None,
         *,
         replace_existing: bool = False,
     ) -> Path:

@@ -12,6 +12,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from jpq_pyserini import cli
 from jpq_pyserini.codec.neighbours import neighbourhood_of
@@ -190,7 +191,7 @@ def add(args: argparse.Namespace) -> None:
         refuse_repeated((args.index, index.docids), (source.name, source.docids))  # before the slow part
         dtype = None if index.vectors is None else growing_dtype(index.vectors)
         codes = source.codes(index, output, neighbourhood_of(index.codec, index.codes), _bars(args), dtype)
-        more = {"source": source.name, "progress": _bars(), "vectors": source.vectors}
+        more: dict[str, Any] = {"source": source.name, "progress": _bars(), "vectors": source.vectors}
         grown = index.add_codes(codes, source.docids, **more)
         copier = None if args.in_place else query_encoder_copier(args.index)
         grown.save(output, copier, replace_existing=args.in_place)
@@ -232,7 +233,7 @@ def build(args: argparse.Namespace) -> None:
         refuse_repeated((source.name, source.docids))
         dtype = args.vectors or ("none" if like.vectors is None else growing_dtype(like.vectors))
         codes = source.codes(like, args.output, progress=_bars(args), vectors=None if dtype == "none" else dtype)
-        more = {"source": source.name, "progress": _bars(), "vectors": source.vectors}
+        more: dict[str, Any] = {"source": source.name, "progress": _bars(), "vectors": source.vectors}
         built = like.zero_shot(codes, source.docids, **more)
         built.save(args.output, query_encoder_copier(args.like))
         source.forget()
@@ -322,7 +323,7 @@ def vectors(args: argparse.Namespace) -> None:
     cli.say(f"{args.index}: {len(index):,} documents, {where}")
 
 
-def _exporter(directory: str, backend: str | None) -> Callable[[Path], None] | None:
+def _exporter(directory: str, backend: str | None) -> Callable[[Path], object] | None:
     """Return what copies the query encoder's folder and exports it for ``backend``, if one is named."""
     if backend is None:
         return query_encoder_copier(directory)

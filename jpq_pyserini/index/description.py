@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from jpq_pyserini.codec.quantizer import ProductQuantizer
-from jpq_pyserini.index.record import IndexRecord
+from jpq_pyserini.index.record import EncoderSettings, IndexRecord, TrainingRecord
 from jpq_pyserini.index.vectors import row_bytes
 from jpq_pyserini.names import CODEC
 from jpq_pyserini.tables import as_markdown
@@ -67,13 +67,13 @@ def score_table(expected: dict[str, dict[str, float]]) -> str:
     return as_markdown([("Queries", "Measure", "Score"), *rows], "l")
 
 
-def public_name(encoder: dict) -> str | None:
+def public_name(encoder: EncoderSettings) -> str | None:
     """Return the document encoder's name; of a path, which means nothing on other machines, the last part."""
     name = encoder.get("name_or_path")
     return os.path.basename(os.path.normpath(name)) if name and os.path.isabs(name) else name
 
 
-def _encoder(encoder: dict) -> str:
+def _encoder(encoder: EncoderSettings) -> str:
     if not encoder:
         return "not recorded: documents cannot be added"
     details = [f"{key} {encoder[key]}" for key in ("pooling", "max_length") if encoder.get(key)]
@@ -127,11 +127,12 @@ def _assignment_lines(directory: Path) -> list[str]:
     return [f"assignment {', '.join(filter(None, [h, neighbours])) or 'nearest centroids'}"]
 
 
-def _training_lines(training: dict) -> list[str]:
+def _training_lines(training: TrainingRecord) -> list[str]:
     if "zero_shot_of" in training:
         origin = training["zero_shot_of"]
+        theirs: TrainingRecord = origin.get("training", {})
         first = f"training   zero-shot: codec and encoders of {origin.get('index')}"
-        return [first, *(f"           of which: {line[11:]}" for line in _training_lines(origin.get("training") or {}))]
+        return [first, *(f"           of which: {line[11:]}" for line in _training_lines(theirs))]
     if not training:
         return []
     points = {point["step"]: point.get("rr@10") for point in training.get("curve", [])}
@@ -146,6 +147,6 @@ def _event_line(event: dict) -> str:
     if event.get("event") == "merge":
         parts = [f"{each.get('documents'):,} of {each.get('index')}" for each in event.get("indexes", [])]
         return f"{day} merged {', '.join(parts)}"
-    done = {"add": "added", "build": "built from"}.get(event.get("event"), event.get("event"))
+    done = {"add": "added", "build": "built from"}.get(str(event.get("event")), event.get("event"))
     source = f", {event['source']}" if event.get("source") else ""
     return f"{day} {done} {event.get('documents', 0):,} documents{source}"

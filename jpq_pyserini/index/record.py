@@ -25,7 +25,7 @@ FLAT_LAYOUT = "flat"
 class EncoderSettings(TypedDict, total=False):
     """How the documents were encoded: arguments of :func:`jpq_pyserini.encoders.text_encoder.load_text_encoder`."""
 
-    __pydantic_config__ = {"extra": "allow"}  # noqa: RUF012 (no field)
+    __pydantic_config__ = {"extra": "allow"}  # type: ignore[misc]  # noqa: RUF012 (no field)
     name_or_path: str | None
     pooling: str | None
     l2_norm: bool | None
@@ -37,7 +37,7 @@ class EncoderSettings(TypedDict, total=False):
 class TrainingRecord(TypedDict, total=False):
     """What ``train`` records besides its settings; the rest is kept as it is."""
 
-    __pydantic_config__ = {"extra": "allow"}  # noqa: RUF012 (no field)
+    __pydantic_config__ = {"extra": "allow"}  # type: ignore[misc]  # noqa: RUF012 (no field)
     steps: int
     best_step: int | None
     training_queries: int
@@ -52,7 +52,7 @@ class TrainingRecord(TypedDict, total=False):
 class VectorsRecord(TypedDict, total=False):
     """Where the documents' real vectors are (:mod:`jpq_pyserini.index.attached`): in the directory unless ``flat``."""
 
-    __pydantic_config__ = {"extra": "allow"}  # noqa: RUF012 (no field)
+    __pydantic_config__ = {"extra": "allow"}  # type: ignore[misc]  # noqa: RUF012 (no field)
     dtype: str
     digest: str
     flat: str
@@ -86,9 +86,9 @@ class IndexRecord:
     layout: str = "pq"
     lists: dict[str, Any] = field(default_factory=dict)
     metric: str = "inner_product"
-    encoder: EncoderSettings = field(default_factory=dict)
-    training: TrainingRecord = field(default_factory=dict)
-    vectors: VectorsRecord = field(default_factory=dict)
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    training: TrainingRecord = field(default_factory=TrainingRecord)
+    vectors: VectorsRecord = field(default_factory=VectorsRecord)
     rescore: Annotated[int, Ge(0)] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     sha256: dict[str, str] = field(default_factory=dict)

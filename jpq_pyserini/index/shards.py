@@ -56,7 +56,10 @@ def known_lists(indexes: "Sequence[JPQIndex]") -> np.ndarray | None:
     first = indexes[0].coarse
     if first is None:
         return None
-    same = itertools.takewhile(lambda index: np.array_equal(index.coarse.centroids, first.centroids), indexes)
+    wanted = first.centroids
+    same = itertools.takewhile(
+        lambda index: index.coarse is not None and np.array_equal(index.coarse.centroids, wanted), indexes
+    )
     return np.concatenate([layouts.lists_of(index.faiss_index) for index in same])
 
 
@@ -82,7 +85,7 @@ def _encoder_difference(first: "JPQIndex", other: "JPQIndex") -> str | None:
             return f"the documents of one were encoded with {name} {mine} and of the other with {theirs}"
     if first.path is None or other.path is None:
         return None
-    mine, theirs = (_digests(index.path / QUERY_ENCODER) for index in (first, other))
+    mine, theirs = (_digests(path / QUERY_ENCODER) for path in (first.path, other.path))
     differing = sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
     return f"their query encoders differ in {QUERY_ENCODER}/{differing[0]}" if differing else None
 

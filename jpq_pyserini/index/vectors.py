@@ -98,7 +98,8 @@ class StoredVectors:
     def of_flat(cls, folder: str | os.PathLike) -> "StoredVectors":
         """Read the embeddings of a flat Faiss folder where they are; :class:`JPQError` as for a flat folder."""
         embeddings = map_embeddings(Path(folder) / INDEX)
-        stored = cls(Path(folder) / INDEX, "float32", *embeddings.shape, embeddings.offset)
+        count, dimension = embeddings.shape
+        stored = cls(Path(folder) / INDEX, "float32", count, dimension, embeddings.offset)
         stored.flat = Path(folder)
         return stored
 
@@ -116,7 +117,7 @@ class StoredVectors:
             JPQError: the disk failed, or the file was cut short since it was opened.
         """
         raw = np.empty((len(rows), self._stride), dtype=np.uint8)
-        buffers = memoryview(raw).cast("B") if raw.size else memoryview(b"")
+        buffers = memoryview(raw.data).cast("B") if raw.size else memoryview(b"")
         places = [
             (buffers[at : at + self._stride], start)
             for at, start in zip(

@@ -72,7 +72,7 @@ def before_main(name: str) -> None:
     if name == "pyserini.search.faiss.__main__":
         _name_the_encoder_of_the_index()
     encoder, encoder_class = _own_argument("--encoder"), _own_argument("--encoder-class")
-    if not encoder_is_ours(encoder, encoder_class):
+    if encoder is None or not encoder_is_ours(encoder, encoder_class):
         return
     if name == _NAME_CHAIN:
         import pyserini.query_iterator  # what the script imports besides keeps Pyserini's own classes

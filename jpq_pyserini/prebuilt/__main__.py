@@ -114,9 +114,10 @@ def run_pack(args) -> None:
         description=args.description,
         texts=args.texts,
     )
-    say(f"archive    {Path(output, entry.filename)} ({entry.size:,} bytes)")
+    say(f"archive    {Path(output, str(entry.filename))} ({entry.size:,} bytes)")
     say(f"md5        {entry.md5}\nsha256     {entry.sha256}")
-    say(f"catalogue  {Path(output, entry.name)}.json (name it in {VARIABLE})\nreadme     {Path(output, entry.readme)}")
+    say(f"catalogue  {Path(output, entry.name)}.json (name it in {VARIABLE})")
+    say(f"readme     {Path(output, str(entry.readme))}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -74,8 +74,8 @@ def unpack(
         OSError: the wanted files need more space than is free.
     """
     try:
-        with _opened(archive) as plain, tarfile.open(fileobj=_Bounded(plain), mode="r:") as tar:
-            members = _checked(archive, tar, directory, strip_top)
+        with _opened(archive) as plain, (bounded := _Bounded(plain)).as_tar() as tar:
+            members = _checked(archive, tar, bounded, directory, strip_top)
             while plain.read(1 << 20):  # the compressed stream ends with its checksum
                 pass
             chosen = {name: member for name, member in members.items() if wanted(name)}
@@ -86,7 +86,7 @@ def unpack(
             if size > free:
                 raise OSError(errno.ENOSPC, f"{archive.name} holds {size:,} bytes, {free:,} are free", str(directory))
             for name, member in chosen.items():
-                tar.fileobj.allowed = member.size + _HEADER
+                bounded.allowed = member.size + _HEADER
                 tar.extract(member.replace(name=name, deep=False), directory, set_attrs=False, filter="data")
     except JPQError:
         raise
@@ -100,12 +100,14 @@ def unpack(
         ) from error
 
 
-def _checked(archive: Path, tar: tarfile.TarFile, directory: Path, strip_top: bool) -> dict[str, tarfile.TarInfo]:
+def _checked(
+    archive: Path, tar: tarfile.TarFile, bounded: "_Bounded", directory: Path, strip_top: bool
+) -> dict[str, tarfile.TarInfo]:
     """Look at every member; returns the files by name, without the folder that ``strip_top`` takes away."""
     files: dict[str, tarfile.TarInfo] = {}
     tops: set[str] = set()
     for count in itertools.count(1):
-        tar.fileobj.allowed = _HEADER
+        bounded.allowed = _HEADER
         member = tar.next()
         if member is None:
             break
@@ -147,8 +149,11 @@ def _opened(archive: Path) -> IO[bytes]:
 class _Bounded:
     """A tarball's bytes, of which at most ``allowed`` can be read: tarfile reads a header of any size into memory."""
 
-    def __init__(self, file):
+    def __init__(self, file: IO[bytes]):
         self._file, self.allowed = file, _HEADER
+
+    def as_tar(self) -> tarfile.TarFile:
+        return tarfile.open(fileobj=self, mode="r:")  # type: ignore[call-overload]
 
     def read(self, size: int) -> bytes:
         self.allowed -= size

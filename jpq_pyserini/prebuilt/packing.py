@@ -67,7 +67,7 @@ def pack(
     }
     draft = Entry.from_json(name, values, str(Path(output).absolute() / f"{name}.json"))
     with new_directory(output) as partial:
-        archive = partial / draft.filename
+        archive = partial / str(draft.filename)
         public = partial / RECORD
         seen = _public(directory)
         public.write_text(json.dumps(seen, indent=2) + "\n", encoding="utf-8")
@@ -76,7 +76,7 @@ def pack(
         entry = draft.model_copy(update={"size": archive.stat().st_size, **digests_of(archive, ("md5", "sha256"))})
         catalogue = {name: entry.to_json() | {"urls": where}}
         (partial / f"{name}.json").write_text(json.dumps(catalogue, indent=2) + "\n", encoding="utf-8")
-        (partial / entry.readme).write_text(
+        (partial / str(entry.readme)).write_text(
             readme.of_directory(entry, replace(record, encoder=seen["encoder"], training=seen["training"])),
             encoding="utf-8",
         )

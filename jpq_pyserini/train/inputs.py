@@ -15,6 +15,7 @@ from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.data.topics import TrainingQuery, read_qrels, read_topics, training_pairs
 from jpq_pyserini.encoders.text_encoder import load_text_encoder
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index.record import EncoderSettings
 from jpq_pyserini.train.config import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -64,18 +65,21 @@ class EncoderSource:
             )
         return encoder
 
-    def document_record(self, flat: FlatFolder) -> dict:
+    def document_record(self, flat: FlatFolder) -> EncoderSettings:
         """What ``jpq.json`` says of the document encoder, which is the untouched one; some of it ``flat`` knows."""
         recorded = flat.encoder
         prefix = recorded.get("passage_prefix")
         name = self.name_or_path
-        return {
+        settings: EncoderSettings = {
             "name_or_path": os.path.abspath(name) if os.path.isdir(name) else name,
             "pooling": self.pooling,
             "l2_norm": self.l2_norm,
             "max_length": self.passage_max_length or recorded.get("max_length"),
             "prompt": None,
-        } | ({} if prefix is None else {"passage_prefix": prefix})
+        }
+        if prefix is not None:
+            settings["passage_prefix"] = prefix
+        return settings
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,8 @@ class Run:
     def fingerprint(self) -> dict:
         """What two runs must share for one to go on from the other's checkpoint."""
         settings = {name: value for name, value in asdict(self.config).items() if name not in _NEUTRAL}
-        files = {"index": Path(self.embeddings, "index"), "docid": Path(self.embeddings, "docid")}
+        files: dict[str, str | os.PathLike | None] = {}
+        files |= {"index": Path(self.embeddings, "index"), "docid": Path(self.embeddings, "docid")}
         files |= {"topics": self.training.topics, "qrels": self.training.qrels}
         files |= {"dev_topics": self.dev.topics, "dev_qrels": self.dev.qrels, "negatives_run": self.negatives_run}
         return settings | asdict(self.encoder) | {name: fingerprint(path) for name, path in files.items()}
@@ -163,7 +168,8 @@ def uses_bf16(precision: str, device: torch.device) -> bool:
         return precision == "bf16"
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16", False))
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(capabilities.get("avx512_bf16", False))
 
 
 def wants_cpu(config: TrainConfig) -> bool:

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
@@ -18,6 +19,7 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import JPQIndex, save_flat_index
 from jpq_pyserini.index.attached import ArrayVectors, Vectors
 from jpq_pyserini.index.coding import code_flat
+from jpq_pyserini.index.record import TrainingRecord
 from jpq_pyserini.index.vectors import StoredVectors
 from jpq_pyserini.resume import refuse_left
 from jpq_pyserini.storage import refuse_existing
@@ -97,7 +99,7 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
         training = run.training.read(rows, needed=config.epochs > 0, labels=config.labels_needed)
         dev = run.dev.read(rows, flag="dev-", needed=False, labels=True)
         table = None
-        if config.negatives_from == "run" and training:
+        if config.negatives_from == "run" and run.negatives_run is not None and training:
             training, table = negatives_of_run(run.negatives_run, training, rows, config.negatives, progress)
         del rows
         accelerator = Accelerator(
@@ -183,12 +185,13 @@ def _write(run: Run, flat: FlatFolder, codec, codes, model: JPQModel, record: di
     if codec is None:
         save_flat_index(flat, run.output, write_encoder, encoder=run.encoder.document_record(flat), training=record)
         return
+    assert model.centroids is not None
     trained = codec.with_centroids(model.centroids.detach().cpu().numpy())
     if run.config.reconstruction:  # DPQ: its codes follow its centroids
         trained = dataclasses.replace(trained, assignment_centroids=trained.centroids)
         codes = code_flat(flat, trained, progress)
-    facts = {"encoder": run.encoder.document_record(flat), "training": record}
-    index = JPQIndex(trained, codes, flat.docids, vectors=_kept_vectors(flat, run.config), **facts)
+    kept, encoder = _kept_vectors(flat, run.config), run.encoder.document_record(flat)
+    index = JPQIndex(trained, codes, flat.docids, vectors=kept, encoder=encoder, training=cast(TrainingRecord, record))
     index.save(run.output, write_encoder)
 
 

@@ -20,11 +20,11 @@ _DOCIDS_KEPT = 1 << 20  # whose rows need no second look-up
 
 def negatives_of_run(
     path: str | os.PathLike,
-    training: Sequence[TrainingQuery],
+    training: list[TrainingQuery],
     row_of: Mapping[str, int],
     count: int,
     progress: bool = True,
-) -> tuple[Sequence[TrainingQuery], np.ndarray]:
+) -> tuple[list[TrainingQuery], np.ndarray]:
     """Read the best ``count`` irrelevant documents of each training query from a run.
 
     Args:

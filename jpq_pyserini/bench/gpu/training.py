@@ -58,6 +58,7 @@ def _steps(clock: Clock, device: str, way: str, size: str, documents: int, m: in
     encoder = random_encoder(size, device)
     model = JPQModel(copy.deepcopy(encoder), codec, codes, np.empty((0, D)), bf16=gpu and way == "ours").to(device)
     config = TrainConfig(m=m)
+    step: TrainingStep | PublishedStep
     if way == "ours":
         search = (TorchCodeSearch if gpu else FaissCodeSearch)(model.centroids, model.codes, model.rotation)
         negatives = SearchedNegatives(search, training, documents, config.negatives)

@@ -50,7 +50,7 @@ def random_race(count: int, args, settings: Settings, names: Sequence[str], scra
     systems = [SYSTEMS[name] for name in names]
     if any(each.takes == "vectors" and each.memory(data) / 1e9 <= settings.memory_limit for each in systems):
         data = replace(data, vectors=str(scratch / f"{count}.npy"))
-        vectors = np.lib.format.open_memmap(data.vectors, "w+", np.float32, (count, args.dimension))
+        vectors = np.lib.format.open_memmap(str(data.vectors), "w+", np.float32, (count, args.dimension))
         for start in range(0, count, _ROWS):
             vectors[start : start + _ROWS] = _unit_vectors(rng, min(_ROWS, count - start), args.dimension)
         del vectors
@@ -100,7 +100,7 @@ def real_race(args, settings: Settings, names: Sequence[str], scratch: Path) -> 
     for each in (SYSTEMS[name] for name in names):
         of_texts = each.takes == "texts"
         theirs = replace(data, index=args.lucene) if of_texts else data
-        asked = EncodedQueries(list(topics.values()), 0.0) if of_texts else queries
+        asked = EncodedQueries(np.array(list(topics.values()), dtype=object), 0.0) if of_texts else queries
         entries.append(_entry(each.name, each.label(theirs), each.name, theirs, asked, flat, each.title))
     for name, record in records.items():
         if record.count != count:
@@ -120,6 +120,6 @@ def _entry(name: str, title: str, system: str, data: Data, queries: EncodedQueri
 
 def _document_encoder(records: Mapping[str, IndexRecord]) -> str:
     for record in records.values():
-        if record.encoder.get("name_or_path"):
-            return record.encoder["name_or_path"]
+        if name := record.encoder.get("name_or_path"):
+            return name
     raise JPQError("--encoder is missing: name the encoder that made the embeddings")

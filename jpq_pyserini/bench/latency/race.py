@@ -102,7 +102,8 @@ def race(
             except JPQError as error:
                 left_out[entry.title] = str(error)
                 note(f"left out: {entry.title}: {error}")
-        points, of_points = [], {}
+        points: list[Point] = []
+        of_points: dict[str, Worker] = {}
         for entry in entries:
             if entry.name in workers:
                 points += _points(entry, workers[entry.name], settings, runs, progress)
@@ -139,9 +140,10 @@ def _points(entry: Entry, worker: Worker, settings: Settings, runs: Runs | None,
         title = f"{entry.title}, rescored" if candidates else entry.title
         worker.ask("time", 1, 1, settings.hits, 2)  # warm up
         setting, run, effectiveness = "" if value is None else f"{name} {value}", None, {}
-        if runs is not None:
+        if runs is not None and entry.docids is not None:
             run = run_file_name(name_of(entry.name, candidates), setting)
-            hits = ranked(*worker.ask("hits", settings.hits, settings.threads), entry.docids)
+            scores, rows = worker.ask("hits", settings.hits, settings.threads)
+            hits = ranked(scores, rows, entry.docids)
             effectiveness = runs.write(run, hits)
             progress(f"{title} {setting}: {effectiveness}")
         point = Point(
@@ -170,7 +172,7 @@ def _rescorable(entry: Entry) -> bool:
     return SYSTEMS[entry.system].rescorable and entry.data.vectors is not None
 
 
-def _training_vectors(entry: Entry) -> int | None:
+def _training_vectors(entry: Entry) -> int:
     most = SYSTEMS[entry.system].trained_on
     return entry.data.count if most is None else min(most, entry.data.count)
 
@@ -178,7 +180,7 @@ def _training_vectors(entry: Entry) -> int | None:
 def _times(points: Sequence[Point], workers, settings: Settings, progress) -> list[dict[str, Timing]]:
     """Return mode to time for each point, all taken in turns."""
     modes = [(batch, threads) for threads in sorted({1, settings.threads}) for batch in sorted({1, settings.batch})]
-    seconds = [{mode_name(*mode): [] for mode in modes} for _ in points]
+    seconds: list[dict[str, list[float]]] = [{mode_name(*mode): [] for mode in modes} for _ in points]
     for number in range(settings.rounds):
         progress(f"round {number + 1} of {settings.rounds}")
         for batch, threads in modes:

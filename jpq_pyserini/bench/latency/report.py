@@ -132,7 +132,7 @@ def _sizes(race: Race, folder: Path) -> str:
 def _growth(races: Sequence[Race], folder: Path) -> str:
     figure, axes = _axes("growth", "documents", _TIME)
     systems = grouped((point for race in races for point in race.points), "title")
-    lines = {title: [(point.documents, point.milliseconds) for point in each] for title, each in systems.items()}
+    lines = {title: [(float(point.documents), point.milliseconds) for point in each] for title, each in systems.items()}
     _plot(axes, lines)
     style.log_axis(axes, "y", [y for line in lines.values() for _, y in line])
     return _save(figure, folder, "growth")

@@ -122,7 +122,7 @@ def choose(points: Sequence[Point], tolerance: float, as_fast_as: str | None = N
             fastest, or the fastest when none is. So the paper's table 1 compares non-exhaustive systems.
     """
     systems = grouped(points, "name")
-    limit = min((point.milliseconds for point in systems.get(as_fast_as, ())), default=None)
+    limit = min((point.milliseconds for point in systems.get(str(as_fast_as), ())), default=None)
     chosen = []
     for settings in systems.values():
         fastest = min(settings, key=lambda point: point.milliseconds)

@@ -88,7 +88,7 @@ def write_point_facts(folder: Path, point: Point, hits: int, command: str, versi
         command=command,
         versions=versions,
     )
-    write_facts(folder / point.run, facts)
+    write_facts(folder / str(point.run), facts)
 
 
 def write_comparison(
@@ -113,7 +113,7 @@ def write_comparison(
     Returns:
         The table as text, and what was written: FOLDER/systems.html, systems.md and systems.json.
     """
-    runs = {point.shown: folder / "runs" / point.run for point in chosen}
+    runs = {point.shown: folder / "runs" / str(point.run) for point in chosen}
     compared_with = next((point.shown for point in chosen if point.name == against), None)
     texts = read_topics(topics)
     judged = {qid: grades for qid, grades in read_qrels(qrels).items() if qid in texts}

@@ -28,7 +28,9 @@ from jpq_pyserini.bench.systems._rescored import Rescored
 __all__ = ["KINDS", "SYSTEMS", "Data", "Rescored", "Searcher", "SettingError", "System"]
 
 #: In the order of KINDS.
-_FILES = (bm25, flat, annoy, falconn, flann, hnsw, imi)
-_FILES += (lsh, binary, scalar, rabitq, matryoshka, pq, scann, refined, jpq)
+_FILES = (
+    *(bm25, flat, annoy, falconn, flann, hnsw, imi),
+    *(lsh, binary, scalar, rabitq, matryoshka, pq, scann, refined, jpq),
+)
 #: Name to system, in the order of tables.
 SYSTEMS = {system.name: system for file in _FILES for system in file.SYSTEMS}

@@ -35,9 +35,9 @@ class Data:
     docids: str | None = None
     seed: int = 42
 
-    def embeddings(self) -> np.ndarray:
+    def embeddings(self) -> np.memmap:
         """Return the embeddings, (N, D) float32, as a memory map."""
-        return np.load(self.vectors, mmap_mode="r")
+        return np.load(str(self.vectors), mmap_mode="r")
 
     def sample(self, count: int) -> np.ndarray:
         """Return ``count`` embeddings drawn without replacement, in row order; all when there are fewer."""

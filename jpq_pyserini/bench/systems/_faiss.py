@@ -60,7 +60,7 @@ def train(index: faiss.Index, vectors: np.ndarray) -> None:
         inner = faiss.downcast_index(getattr(index, "index", None) or index.base_index)
     for owner in (inner, getattr(inner, "pq", None), getattr(getattr(inner, "quantizer", None), "pq", None)):
         with contextlib.suppress(AttributeError):
-            owner.cp.min_points_per_centroid = 1
+            owner.cp.min_points_per_centroid = 1  # type: ignore[union-attr]
     index.train(vectors)
 
 

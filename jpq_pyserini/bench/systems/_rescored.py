@@ -20,7 +20,8 @@ class Rescored(Searcher):
 
     def __init__(self, searcher: Searcher, data: Data, candidates: int):
         self._searcher, self._candidates, self.bytes = searcher, candidates, searcher.bytes
-        self._vectors = StoredVectors(data.vectors, "float32", data.count, data.dimension, data.embeddings().offset)
+        offset = data.embeddings().offset  # of the array in the file
+        self._vectors = StoredVectors(str(data.vectors), "float32", data.count, data.dimension, offset)
         self.disk_bytes = 4 * data.count * data.dimension
 
     def search(self, queries, k):

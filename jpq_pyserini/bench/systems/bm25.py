@@ -11,7 +11,7 @@ from jpq_pyserini.errors import JPQError
 
 class _Lucene(Searcher):
     def __init__(self, data: Data):
-        if data.index is None:
+        if data.index is None or data.docids is None:
             raise JPQError("needs texts: name the Lucene index of the collection with --lucene")
         from pyserini.search.lucene import LuceneSearcher
 

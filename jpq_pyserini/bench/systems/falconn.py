@@ -19,7 +19,7 @@ class _Falconn(OneByOne):
         self._space = Euclidean(data.embeddings())
         self._centre = self._space.vectors.mean(axis=0)
         self._vectors = self._space.vectors - self._centre  # FALCONN keeps no copy of its own
-        self._space.vectors = None
+        del self._space.vectors
         parameters = falconn.get_default_parameters(*self._vectors.shape, falconn.DistanceFunction.EuclideanSquared)
         parameters.seed = data.seed
         self._index = falconn.LSHIndex(parameters)

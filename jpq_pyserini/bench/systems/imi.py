@@ -32,7 +32,7 @@ def _imi(data: Data):
     index = faiss.index_factory(space.vectors.shape[1], f"IMI2x{_bits(data)},Flat", faiss.METRIC_L2)
     train(index, space.vectors[:_TRAINING_ROWS])
     index.add(space.vectors)
-    space.vectors = None
+    del space.vectors
     return Imi(index, set_=lambda nprobe: set_nprobe(index, nprobe))
 
 

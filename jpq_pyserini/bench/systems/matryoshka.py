@@ -36,13 +36,17 @@ def _matryoshka(key: str, width: int, data: Data) -> FaissSearcher:
     return _Truncated(index, vectors.nbytes if key == "Flat" else None)
 
 
+def _components(width: int, data: Data) -> str:
+    return f"first {data.bytes // width} of {data.dimension}"
+
+
 SYSTEMS = tuple(
     System(
         name,
         f"Matryoshka, {kind}",
         "compressed",
         partial(_matryoshka, key, width),
-        parameters=lambda data, width=width: f"first {data.bytes // width} of {data.dimension}",
+        parameters=partial(_components, width),
         trained_on=None if key == "SQ8" else 0,
     )
     for name, kind, key, width in (("matryoshka", "float32", "Flat", 4), ("matryoshka-sq8", "int8", "SQ8", 1))

@@ -207,7 +207,7 @@ def _assign(codec, codes: np.ndarray, centroids: np.ndarray, progress: bool, kno
     nearest.add(np.ascontiguousarray(centroids, dtype=np.float32))
     lists = np.empty(len(codes), dtype=np.int64)
     found = 0 if known is None else len(known)
-    if found:
+    if known is not None:
         lists[:found] = known
     with tqdm(total=len(codes) - found, desc="assign", unit="doc", unit_scale=True, disable=not progress) as bar:
         for start in range(found, len(codes), _ROWS):

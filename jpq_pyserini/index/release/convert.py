@@ -19,6 +19,7 @@ from jpq_pyserini.data.docids import Docids
 from jpq_pyserini.encoders.text_encoder import embed_passages, save_text_encoder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import JPQIndex
+from jpq_pyserini.index.record import EncoderSettings, TrainingRecord
 from jpq_pyserini.index.release.encoder import (
     MAX_LENGTH,
     MAX_QUERY_LENGTH,
@@ -84,6 +85,7 @@ def import_release(
         codec, codes = read_index(index, queries, documents)
         ids = _docids(len(codes), docids, collection)
     else:
+        assert documents is not None  # checked above
         codec = _codec_of_towers(queries, documents)
         ids, codes = _encode(collection, document_model, codec, progress)
         ids = ids if docids is None else _docids(len(codes), docids, None)
@@ -98,7 +100,7 @@ def import_release(
     return made.save(output, write_encoders)
 
 
-def _history(index, queries: ReleasedEncoder, documents: ReleasedEncoder | None) -> dict:
+def _history(index, queries: ReleasedEncoder, documents: ReleasedEncoder | None) -> TrainingRecord:
     return {
         "imported_from": {
             "release": "https://github.com/jingtaozhan/JPQ",
@@ -111,23 +113,27 @@ def _history(index, queries: ReleasedEncoder, documents: ReleasedEncoder | None)
 
 
 def _codec_of_towers(queries: ReleasedEncoder, documents: ReleasedEncoder) -> ProductQuantizer:
-    for side in (queries, documents):
-        if side.centroids is None or side.rotation is None:
-            raise JPQError(
-                f"{side.path} has no centroids and rotation, so it is no dual encoder of the release: "
-                "give the folders of one mM.tar.gz of their download_jpq_encoders.sh, or --index"
-            )
-    if queries.centroids.shape != documents.centroids.shape:
+    (centroids, rotation), (assigned, other_rotation) = map(_trained_parts, (queries, documents))
+    if centroids.shape != assigned.shape:
         raise JPQError(
-            f"{queries.path} has centroids of shape {queries.centroids.shape}, {documents.path} of "
-            f"{documents.centroids.shape}: take both from one archive"
+            f"{queries.path} has centroids of shape {centroids.shape}, {documents.path} of {assigned.shape}: take both "
+            "from one archive"
         )
-    if not np.allclose(queries.rotation, documents.rotation, atol=1e-5):
+    if not np.allclose(rotation, other_rotation, atol=1e-5):
         raise JPQError(f"{queries.path} and {documents.path} have different rotations: take both from one archive")
-    return ProductQuantizer(queries.centroids, documents.centroids, queries.rotation)
+    return ProductQuantizer(centroids, assigned, rotation)
 
 
-def _encoder_record(documents: ReleasedEncoder | None, model) -> dict:
+def _trained_parts(side: ReleasedEncoder) -> tuple[np.ndarray, np.ndarray]:
+    if side.centroids is None or side.rotation is None:
+        raise JPQError(
+            f"{side.path} has no centroids and rotation, so it is no dual encoder of the release: "
+            "give the folders of one mM.tar.gz of their download_jpq_encoders.sh, or --index"
+        )
+    return side.centroids, side.rotation
+
+
+def _encoder_record(documents: ReleasedEncoder | None, model) -> EncoderSettings:
     if not has_own_centroids(documents):
         return {}  # without the centroids that OPQ left, a new document cannot be coded as the old ones were
     return {
@@ -140,6 +146,7 @@ def _encoder_record(documents: ReleasedEncoder | None, model) -> dict:
 
 
 def _docids(count: int, docids, collection) -> Sequence[str]:
+    ids: Sequence[str]
     if docids is not None:
         source, ids = docids, Docids(docids)
     elif collection is not None:
