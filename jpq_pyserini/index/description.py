@@ -130,7 +130,7 @@ def _assignment_lines(directory: Path) -> list[str]:
 def _training_lines(training: TrainingRecord) -> list[str]:
     if "zero_shot_of" in training:
         origin = training["zero_shot_of"]
-        theirs: TrainingRecord = origin.get("training", {})
+        theirs: TrainingRecord = origin.get("training") or TrainingRecord()
         first = f"training   zero-shot: codec and encoders of {origin.get('index')}"
         return [first, *(f"           of which: {line[11:]}" for line in _training_lines(theirs))]
     if not training:
