@@ -2,7 +2,7 @@
 
 #: What the index is and how it was made; its presence makes a folder a JPQ index directory.
 RECORD = "jpq.json"
-#: Rotation, assignment centroids, trained centroids.
+#: How documents are assigned: centroids, where training moved those of the Faiss index, and numbers.
 CODEC = "codec.safetensors"
 #: The Faiss index; of all these Pyserini opens this one …
 INDEX = "index"

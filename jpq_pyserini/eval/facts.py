@@ -20,7 +20,8 @@ class Facts:
         title: what tables and plots call the system, say ``HNSW, M=32 efSearch 128``.
         group: what systems of one kind share, so that plots join them by a line, say ``HNSW``.
         documents: N.
-        bytes_per_document: size of the index on disk over N, everything included but texts and docids.
+        bytes_per_document: size of the index over N, everything included but texts, docids and vectors on disk.
+        vector_bytes_per_document: size of the vectors on disk, of which a two-stage search reads the candidates'.
         ms_per_query: median time of a search for one query, without query encoding, in milliseconds; of a re-ranked
             run, the median time of re-ranking alone.
         encode_ms_per_query: median time of encoding one query, in milliseconds.
@@ -36,6 +37,7 @@ class Facts:
     group: str | None = None
     documents: int | None = None
     bytes_per_document: float | None = None
+    vector_bytes_per_document: float | None = None
     ms_per_query: float | None = None
     encode_ms_per_query: float | None = None
     threads: int | None = None

@@ -5,7 +5,8 @@
     DIR/index               what faiss.read_index gives; takes unrotated query embeddings
     DIR/docid               one external id a line, row order
     DIR/jpq.json            the record: what this is, how it was made, sha256 of the other files
-    DIR/codec.safetensors   rotation, assignment centroids, trained centroids
+    DIR/codec.safetensors   assignment centroids, if they are not those in DIR/index
+    DIR/vectors.safetensors the documents' real vectors, if they are kept
     DIR/query_encoder/      the trained query encoder (a sentence-transformers folder)
 
 Pyserini opens only ``index`` and ``docid``; the rest sits beside them. Nothing here imports Pyserini.

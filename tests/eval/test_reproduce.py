@@ -346,3 +346,33 @@ def test_lists(capsys):
     shown = capsys.readouterr().out
     assert "hybrid BM25 + JPQ  (test)" in shown
     assert "--set alpha=..." in shown
+
+
+def test_vectors_on_disk_have_a_column_and_commands_an_environment(tiny, tmp_path):
+    (tmp_path / "search.py").write_text(
+        "import os, sys\n"
+        "assert os.environ['JPQ_RESCORE'] == '7'\n"
+        "open(sys.argv[1], 'w').writelines(f'q{i} Q0 d{i} 1 1.0 t\\n' for i in range(20))\n"
+    )
+    experiment = tmp_path / "stages.yaml"
+    experiment.write_text(f"""
+title: Two stages
+variables: {{collection: {{}}, encoder: {{}}}}
+measures: [RR@10]
+codes_only: true
+topics: [{{topic_key: all, topics: $collection/topics.tsv, eval_key: $collection/qrels.txt}}]
+steps:
+  - name: opq
+    command: >-
+      python -m jpq_pyserini.train --embeddings $collection/flat --encoder $encoder --epochs 0 --m 8 --nbits 4
+      --vectors int8 --output $output
+conditions:
+  - {{name: two, needs: opq, index: opq, command: "env JPQ_RESCORE=7 python {tmp_path}/search.py $output"}}
+""")
+    out = tmp_path / "out"
+    done = _reproduce(experiment, "--collection", tiny, "--encoder", tiny / "encoder", "--directory", out)
+    header, row = (line.split() for line in done.stdout.splitlines()[3:5])
+    assert header == ["RR@10", "bytes/doc", "vectors", "on", "disk"]
+    assert row == ["two", "1.0000", "4", "36"]  # 8 × 4 bits; a scale and 32 integers
+    assert read_facts(out / "run.stages.two.all.txt").vector_bytes_per_document == 36
+    assert "env JPQ_RESCORE=7 python " in read_facts(out / "run.stages.two.all.txt").command

@@ -10,6 +10,7 @@ from jpq_pyserini.eval.significance import mark
 #: Head of the column to the fact that it shows.
 FACT_COLUMNS = {
     "bytes/doc": "bytes_per_document",
+    "vectors on disk": "vector_bytes_per_document",
     "ms/query": "ms_per_query",
     "encoding ms": "encode_ms_per_query",
 }

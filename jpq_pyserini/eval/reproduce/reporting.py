@@ -155,12 +155,14 @@ def _table(report: Report, scored: Scored) -> list[list[str]]:
     """Return header and rows: the conditions, then the published systems that none of them is."""
     measures = list(next(iter(scored.scores.values())))
     conditions = report.experiment.condition
-    rows = [["", *measures, "bytes/doc", "ms/query search", "with encoding"]]
+    rows = [["", *measures, "bytes/doc", "vectors on disk", "ms/query search", "with encoding"]]
     for name, of_run in scored.scores.items():
         size = report.sizes.get((name, scored.topics.topic_key))
         sized = "" if size is None else f"{size:,.0f}"
-        times = _times(report.facts[name, scored.topics.topic_key])
-        rows.append([conditions[name].title, *map(_cell, of_run.values()), sized, *times])
+        facts = report.facts[name, scored.topics.topic_key]
+        vectors = facts.vector_bytes_per_document
+        on_disk = "" if vectors is None else f"{vectors:,.0f}"
+        rows.append([conditions[name].title, *map(_cell, of_run.values()), sized, on_disk, *_times(facts)])
     run_systems = {conditions[name].system for name in scored.scores}
     others: dict[tuple[str, str], dict[str, Published]] = {}
     for number in report.experiment.numbers:
@@ -169,7 +171,7 @@ def _table(report: Report, scored: Scored) -> list[list[str]]:
             others.setdefault((number.system, number.source), {})[number.measure] = number
     for (system, _), numbers in others.items():
         cells = (f"({numbers[measure].text})" if measure in numbers else "" for measure in measures)
-        rows.append([f"({system})", *cells, "", "", ""])
+        rows.append([f"({system})", *cells, "", "", "", ""])
     used = [number for number, column in enumerate(zip(*rows, strict=True)) if number == 0 or any(column[1:])]
     return [[row[number] for number in used] for row in rows]
 

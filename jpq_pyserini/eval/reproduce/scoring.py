@@ -14,6 +14,7 @@ from jpq_pyserini.eval.reproduce.published import Published
 from jpq_pyserini.eval.reproduce.workshop import Task, Workshop
 from jpq_pyserini.eval.significance import paired_t_test
 from jpq_pyserini.index.record import IndexRecord, TrainingRecord
+from jpq_pyserini.index.vectors import row_bytes
 from jpq_pyserini.names import DOCID, INDEX, RECORD
 
 OK, OKISH, FAIL, MEASURED = "OK", "OKish", "FAIL", "measured"
@@ -144,6 +145,7 @@ def keep_facts(
             title=run.condition.title,
             group=run.condition.group,
             documents=documents,
+            vector_bytes_per_document=_vector_bytes(run, workshop),
             bytes_per_document=round(size / documents, 1) if size and documents else None,
             command=" && ".join(record.commands) if record else None,
             versions=dict(versions) if new else None,
@@ -197,6 +199,13 @@ def documents_and_bytes(run: Run, workshop: Workshop, codes_only: bool = False) 
             with open(folder / DOCID, "rb") as file:
                 documents = sum(1 for _ in file)
     return documents, sum(_bytes_of(folder, codes_only) for folder in folders)
+
+
+def _vector_bytes(run: Run, workshop: Workshop) -> int | None:
+    """Return the bytes a document of the vectors on disk that the run's indexes have; None if they have none."""
+    folders = [workshop.directory / name for name in _index_names(run)]
+    records = [IndexRecord.read(folder) for folder in folders if (folder / RECORD).is_file()]
+    return sum(row_bytes(r.vectors["dtype"], r.dimension) for r in records if r.vectors) or None
 
 
 def _bytes_of(folder: Path, codes_only: bool) -> int:
