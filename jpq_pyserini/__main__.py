@@ -18,7 +18,7 @@ COMMANDS = {
     },
     "Make indexes": {
         "train": ("train.__main__", "train a JPQ index from the embeddings of a collection"),
-        "index": ("index.__main__", "describe, add to, merge, build and convert index directories"),
+        "index": ("index.__main__", "encode a corpus; describe, add to, merge, build and convert index directories"),
     },
     "Evaluate runs": {
         "compare": ("eval.compare", "score runs and compare them in one table, with significance tests"),
