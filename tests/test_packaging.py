@@ -67,7 +67,7 @@ def test_wheel_holds_the_hook_and_the_package_only(wheel):
         metadata = archive.read(next(name for name in names if name.endswith("/METADATA"))).decode()
     assert "jpq_pyserini.pth" in names
     assert "jpq_pyserini.pth,sha256=" in record
-    assert "jpq_pyserini/eval/__init__.py" in names
+    assert {"jpq_pyserini/eval/__init__.py", "jpq_pyserini/py.typed"} <= set(names)
     assert {"jpq_pyserini/eval/report/page.css", "jpq_pyserini/eval/report/page.js"} <= set(names)
     data = [*(REPOSITORY / "prebuilt").glob("*.*"), *(REPOSITORY / "eval").rglob("*.*")]
     assert {f"jpq_pyserini/_data/{path.relative_to(REPOSITORY)}" for path in data if path.is_file()} <= set(names)
