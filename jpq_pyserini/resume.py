@@ -13,6 +13,7 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.storage import new_file
 
 _MADE_FROM = "run.json"
+_SHORT = 120  # longer differences, those of fingerprints, are not quoted
 _WHOLE = 1 << 26  # files up to this size are fingerprinted whole, larger ones by their size and both ends
 
 
@@ -58,6 +59,8 @@ class WorkFolder:
         refuse_left(path, resume)
         if not self.path.exists():
             return
+        if not self.path.is_dir():
+            raise JPQError(f"{path} is no folder of this version: remove it and start anew")
         try:
             found = json.loads((self.path / _MADE_FROM).read_text(encoding="utf-8"))
             if not isinstance(found, dict):
@@ -67,7 +70,9 @@ class WorkFolder:
             return
         for name, value in self.made_from.items():
             if found.get(name) != value:
-                raise JPQError(f"{path} comes from another {name}: give the same one, or remove {path} and start anew")
+                values = f"with {name}={found.get(name)!r}, this one has {value!r}"
+                other = values if len(values) < _SHORT else f"with another {name}"
+                raise JPQError(f"{path} comes from a run {other}: give the same, or remove {path} and start anew")
 
     def claim(self) -> None:
         """Make the folder, if it is not there, and say what it is made from."""
@@ -121,6 +126,32 @@ class GrowingArray:
     def mapped(self) -> np.ndarray:
         """Return all rows, (N, width), as a memory map of the file; needs at least one."""
         return np.memmap(self.path, self._dtype, "r").reshape(-1, self._width)
+
+
+class GrowingLines:
+    """JSON values in a file, one a line, each there for good as soon as it is appended.
+
+    Args:
+        path: the file; made at the first :meth:`append`. A last line that was cut off by a stop is dropped.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        if self.path.is_file():
+            os.truncate(self.path, self.path.read_bytes().rfind(b"\n") + 1)
+
+    def append(self, value: object) -> None:
+        """Add one value."""
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+    def read(self) -> list:
+        """Return all values.
+
+        Raises:
+            ValueError: a line is no JSON.
+        """
+        return [json.loads(line) for line in self.path.read_bytes().splitlines()] if self.path.is_file() else []
 
 
 def _digest(path: Path) -> str:

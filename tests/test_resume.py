@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.resume import GrowingArray, WorkFolder, fingerprint
+from jpq_pyserini.resume import GrowingArray, GrowingLines, WorkFolder, fingerprint
 
 
 def test_only_the_same_command_goes_on(tmp_path):
@@ -12,7 +12,7 @@ def test_only_the_same_command_goes_on(tmp_path):
     WorkFolder(path, {"codec": "a", "files": ("x", None)}, resume=True).claim()
     with pytest.raises(JPQError, match=r"out.work is what a stopped run left: add --resume to go on from it"):
         WorkFolder(path, {"codec": "a", "files": ("x", None)}, resume=False)
-    with pytest.raises(JPQError, match="comes from another codec: give the same one, or remove"):
+    with pytest.raises(JPQError, match="comes from a run with codec='a', this one has 'b': give the same, or remove"):
         WorkFolder(path, {"codec": "b"}, resume=True)
     (path / "kept").write_text("")
     work = WorkFolder(path, {"codec": "a", "files": ("x", None)}, resume=True)
@@ -45,6 +45,21 @@ def test_an_interrupted_append_leaves_no_rows(tmp_path, cut):
     again = GrowingArray(tmp_path / "rows", np.float32, 3, together=2)
     assert len(again) == cut // 24 * 2
     assert np.array_equal(again.read(), rows[: len(again)])
+
+
+def test_a_line_cut_off_by_a_stop_is_dropped(tmp_path):
+    lines = GrowingLines(tmp_path / "lines")
+    assert lines.read() == []
+    lines.append(["é", 0.1])
+    lines.append(None)
+    with open(tmp_path / "lines", "ab") as file:
+        file.write('{"é'.encode()[:-1])
+    again = GrowingLines(tmp_path / "lines")
+    again.append({"a": 1})
+    assert again.read() == [["é", 0.1], None, {"a": 1}]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JPQError, match="is no folder of this version: remove it"):
+        WorkFolder(tmp_path / "file", {}, resume=True)
 
 
 def test_fingerprints_are_of_contents(tmp_path):

@@ -19,12 +19,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.storage import new_directory, new_file
+from jpq_pyserini.resume import WorkFolder
+from jpq_pyserini.storage import new_directory
 from jpq_pyserini.train.model import JPQModel
 from jpq_pyserini.train.optimizer import trained_parameters
 
 _STEP = re.compile(r"step-(\d+)")
-_TENSORS, _FACTS, _FINGERPRINT = "state.safetensors", "state.json", "run.json"
+_TENSORS, _FACTS = "state.safetensors", "state.json"
 
 
 @dataclass(frozen=True)
@@ -40,23 +41,17 @@ class CheckpointDirectory:
     """The checkpoints of one run; only the newest is kept.
 
     Args:
-        path: made when the first checkpoint is written.
-        fingerprint: what must be the same for a checkpoint to fit: settings and data.
+        path: a folder that may not be there yet.
+        work: the same folder, for the process that writes it; None for one that only reads.
     """
 
-    def __init__(self, path: str | os.PathLike, fingerprint: dict):
-        self.path, self.fingerprint = Path(path), fingerprint
+    def __init__(self, path: str | os.PathLike, work: WorkFolder | None = None):
+        self.path, self._work = Path(path), work
 
     def claim(self) -> None:
-        """Make the directory for this run."""
-        with new_file(self.path / _FINGERPRINT) as file:
-            json.dump(self.fingerprint, file)
-
-    def check(self) -> None:
-        """Raise :class:`JPQError` if the directory was made by a run of other settings or data."""
-        record = self.path / _FINGERPRINT
-        if record.is_file():
-            self._check(json.loads(record.read_text(encoding="utf-8")), self.path)
+        """Make the directory for this run; what :meth:`save` does, too."""
+        if self._work is not None:
+            self._work.claim()
 
     def steps(self) -> list[int]:
         """The steps of the complete checkpoints, in rising order."""
@@ -69,10 +64,10 @@ class CheckpointDirectory:
         target = self.path / f"step-{checkpoint.step}"
         if target.exists():
             return
+        self.claim()
         with new_directory(target) as partial:
             save_file({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, partial / _TENSORS)
-            facts = {**checkpoint.facts, "fingerprint": self.fingerprint}
-            (partial / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+            (partial / _FACTS).write_text(json.dumps(checkpoint.facts), encoding="utf-8")
         for entry in self.path.glob("*step-*"):
             if entry != target:
                 shutil.rmtree(entry, ignore_errors=True)
@@ -81,7 +76,7 @@ class CheckpointDirectory:
         """Return the newest checkpoint; None when there is none.
 
         Raises:
-            JPQError: it comes from other settings or data, or is damaged.
+            JPQError: it is damaged.
         """
         steps = self.steps()
         if not steps:
@@ -92,16 +87,7 @@ class CheckpointDirectory:
             tensors = load_file(folder / _TENSORS)
         except (OSError, ValueError, SafetensorError) as error:
             raise JPQError(f"{folder} is damaged ({error}): remove {self.path} and train anew") from error
-        self._check(facts.pop("fingerprint"), folder)
         return Checkpoint(steps[-1], tensors, facts)
-
-    def _check(self, found: dict, place: Path) -> None:
-        for name, value in self.fingerprint.items():
-            if found.get(name) != value:
-                raise JPQError(
-                    f"{place} was made with {name}={found.get(name)!r}, this run has {value!r}: "
-                    f"give the same settings and data, or remove {self.path} and train anew"
-                )
 
     def remove(self) -> None:
         """Remove the directory: the run is finished."""

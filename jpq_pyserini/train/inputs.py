@@ -1,6 +1,5 @@
 """What a run starts from, read and checked before anything slow begins."""
 
-import hashlib
 import logging
 import os
 from collections.abc import Mapping
@@ -16,13 +15,13 @@ from jpq_pyserini.data.topics import TrainingQuery, read_qrels, read_topics, tra
 from jpq_pyserini.encoders.text_encoder import load_text_encoder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.record import EncoderSettings
+from jpq_pyserini.resume import fingerprint
 from jpq_pyserini.train.config import TrainConfig
 
 logger = logging.getLogger(__name__)
 
 #: Settings that a run may change when it is resumed.
 _NEUTRAL = ("method", "checkpoint_steps", "log_with", "device")
-_WHOLE = 1 << 26  # files up to this size are fingerprinted whole, larger ones by their size and both ends
 
 
 @dataclass(frozen=True)
@@ -187,19 +186,3 @@ def check_tracker(name: str | None) -> None:
             f"--log-with {name}: accelerate knows no such tracker, or its package is not installed: install it, or "
             f"choose one of {', '.join(installed) or 'tensorboard, wandb, ... and install that'}"
         )
-
-
-def fingerprint(path: str | os.PathLike | None) -> str | None:
-    """Tell one input from another: a digest of a file's size and content, or the name itself if it is no file."""
-    if path is None or not os.path.isfile(path):
-        return None if path is None else str(path)
-    size = os.path.getsize(path)
-    digest = hashlib.sha256(str(size).encode())
-    with open(path, "rb") as file:
-        if size <= _WHOLE:
-            digest.update(file.read())
-        else:
-            digest.update(file.read(_WHOLE // 2))
-            file.seek(-_WHOLE // 2, os.SEEK_END)
-            digest.update(file.read())
-    return digest.hexdigest()

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import shutil
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -21,8 +22,8 @@ from jpq_pyserini.index.attached import ArrayVectors, Vectors
 from jpq_pyserini.index.coding import code_flat
 from jpq_pyserini.index.record import TrainingRecord
 from jpq_pyserini.index.vectors import StoredVectors
-from jpq_pyserini.resume import refuse_left
-from jpq_pyserini.storage import refuse_existing
+from jpq_pyserini.resume import WorkFolder
+from jpq_pyserini.storage import locked, refuse_existing
 from jpq_pyserini.train import initialise
 from jpq_pyserini.train.checkpoint import CheckpointDirectory
 from jpq_pyserini.train.config import NORMALISED_SCORE_SCALE, TrainConfig
@@ -84,7 +85,10 @@ def train_index(
     """
     source = EncoderSource(encoder) if isinstance(encoder, str) else encoder
     files = QueryFiles(topics, qrels), QueryFiles(dev_topics, dev_qrels)
-    return _train(Run(embeddings, source, output, *files, config or TrainConfig(), negatives_run), resume, progress)
+    run = Run(embeddings, source, output, *files, config or TrainConfig(), negatives_run)
+    refuse_existing(output)
+    with locked(output) if os.environ.get("RANK", "0") == "0" else nullcontext():  # one of its processes holds it
+        return _train(run, resume, progress)
 
 
 def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
@@ -147,11 +151,9 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
 
 def _checkpoints(run: Run, resume: bool, accelerator: Accelerator) -> CheckpointDirectory:
     path = Path(f"{os.fspath(run.output).rstrip(os.sep)}.checkpoint")
-    checkpoints = CheckpointDirectory(path, run.fingerprint())
     if accelerator.is_main_process:  # the others may look after it has begun to write
-        refuse_left(path, resume)
-        checkpoints.check()
-    return checkpoints
+        return CheckpointDirectory(path, WorkFolder(path, run.fingerprint(), resume))
+    return CheckpointDirectory(path)
 
 
 def _start(flat, config, checkpoints, accelerator, progress, watch):

@@ -115,10 +115,11 @@ def test_a_stopped_command_goes_on(files, tmp_path, monkeypatch):
         reranker(files, tmp_path / "out.txt")
     journal = tmp_path / "out.txt.scores"
     assert not (tmp_path / "out.txt").exists()
-    journal.write_bytes(journal.read_bytes() + b'["q5", {"d')  # as a lost machine leaves it
-    with pytest.raises(JPQError, match="unfinished re-ranking: add --resume"):
+    with open(journal / "scores.jsonl", "ab") as file:
+        file.write(b'["q5", {"d')  # as a lost machine leaves it
+    with pytest.raises(JPQError, match="is what a stopped run left: add --resume"):
         reranker(files, tmp_path / "out.txt")
-    with pytest.raises(JPQError, match="begun with another depth"):
+    with pytest.raises(JPQError, match="comes from a run with depth=5, this one has 6"):
         reranker(files, tmp_path / "out.txt", "--depth", 6, "--resume")
     asked.clear()
     monkeypatch.setattr(rerank, "score_pairs", lambda *args: asked.append(args[1]) or plain(*args))
@@ -133,15 +134,14 @@ def test_a_journal_without_a_query_is_no_obstacle(tmp_path):
     assert (tmp_path / "j").exists()
     journal.close()
     assert not (tmp_path / "j").exists()
-    (tmp_path / "j").write_text('{"depth": 2}\n')
     journal = ScoreJournal(tmp_path / "j", {"depth": 1}, resume=False)
     journal.add("q", Scored({"d": 0.5}, 0.1))
     journal.close()
     again = ScoreJournal(tmp_path / "j", {"depth": 1}, resume=True)
     assert again.done == {"q": Scored({"d": 0.5}, 0.1)}
     again.close()
-    for damaged in ('{"depth": 1}\n{}\n', '[]\n["q", {}, 0.1]\n'):
-        (tmp_path / "j").write_text(damaged)
+    for damaged in ("{}\n", '["q", {}, 0.1]\n["q"\n', '["q", 1, 0.1]\n'):
+        (tmp_path / "j" / "scores.jsonl").write_text(damaged)
         with pytest.raises(JPQError, match="is damaged"):
             ScoreJournal(tmp_path / "j", {"depth": 1}, resume=True)
 

@@ -110,7 +110,7 @@ def test_stopped_and_resumed(collection, tmp_path, monkeypatch):
     assert not (tmp_path / "flat").exists()
     with pytest.raises(JPQError, match="add --resume to go on from it"):
         embed(collection, tmp_path / "flat")
-    with pytest.raises(JPQError, match="comes from another encoder"):
+    with pytest.raises(JPQError, match="comes from a run with another encoder"):
         embed(collection, tmp_path / "flat", "--resume", "--max-length", "9")
     again = embed(collection, tmp_path / "flat", "--resume")
     assert calls == ["p0", "p16", "p32", "p32", "p48"]

@@ -58,10 +58,10 @@ def test_ctrl_c_says_how_to_go_on_and_other_runs_keep_off(tiny, queries, tmp_pat
         f"error: {checkpoints} is what a stopped run left: add --resume to go on from it, or remove it"
     )
     for changed, value in (("batch_size", 7), ("loss", "hinge")):
-        with pytest.raises(JPQError, match=f"with {changed}=.*this run has {value!r}"):
+        with pytest.raises(JPQError, match=f"with {changed}=.*this one has {value!r}"):
             resumed(tiny, queries, output, **{changed: value})
     (queries / "train.txt").write_text((queries / "train.txt").read_text() + "0 0 d7 1\n")
-    with pytest.raises(JPQError, match="was made with qrels="):
+    with pytest.raises(JPQError, match="comes from a run with another qrels"):
         resumed(tiny, queries, output)
 
 

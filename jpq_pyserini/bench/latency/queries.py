@@ -1,6 +1,7 @@
 """Queries encoded once for each encoder, and kept for the next command."""
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
-from jpq_pyserini.storage import new_file, sha256_of
+from jpq_pyserini.resume import fingerprint
+from jpq_pyserini.storage import new_file
 from jpq_pyserini.timing import measure, summary
 
 _TIMED = 20
@@ -54,15 +56,7 @@ def encoded_queries(encoder: str, topics: Mapping[str, str], cache: str | os.Pat
 
 
 def _key(encoder: str, texts: list[str]) -> str:
-    digest = hashlib.sha256()
-    if os.path.isdir(encoder):
-        files = sorted(path for path in Path(encoder).rglob("*") if path.is_file())
-        digest.update("".join(f"{path.relative_to(encoder)} {sha256_of(path)}\n" for path in files).encode())
-    else:
-        digest.update(encoder.encode())
-    for text in texts:
-        digest.update(b"\0" + text.encode())
-    return digest.hexdigest()[:20]
+    return hashlib.sha256(json.dumps([fingerprint(encoder), texts]).encode()).hexdigest()[:20]
 
 
 def _milliseconds(model, texts: list[str]) -> float:

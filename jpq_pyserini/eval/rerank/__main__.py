@@ -28,10 +28,12 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.facts import Facts, facts_path, read_facts, write_facts
 from jpq_pyserini.eval.measures import trec_order
 from jpq_pyserini.eval.rerank.cross_encoder import load_cross_encoder, model_name, score_pairs
-from jpq_pyserini.eval.rerank.journal import ScoreJournal, fingerprint
+from jpq_pyserini.eval.rerank.journal import ScoreJournal
 from jpq_pyserini.eval.rerank.ranking import reranked, score_queries
 from jpq_pyserini.eval.rerank.texts import corpus_texts, lucene_texts
 from jpq_pyserini.index import library_versions
+from jpq_pyserini.resume import fingerprint
+from jpq_pyserini.storage import locked
 from jpq_pyserini.timing import Timing, summary
 
 _TAG = "rerank"
@@ -49,6 +51,11 @@ those of the first stage.
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, re-rank, write the run and its facts, say how long a query took."""
     args = _parser().parse_args(argv)
+    with locked(args.output):
+        _rerank(args, argv)
+
+
+def _rerank(args: argparse.Namespace, argv: Sequence[str] | None) -> None:
     run, topics = read_run(args.run), read_topics(args.topics)
     qids = [qid for qid in run if qid in topics]
     if not qids:
@@ -146,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     add_batch_size(parser, 32, "query-passage pairs scored at once")
     add_threads(parser)
     add_device(parser, "cpu")
-    add_output(parser, "TREC run to write; scores are kept in FILE.scores until it is complete")
+    add_output(parser, "TREC run to write; scores are kept in the folder FILE.scores until it is complete")
     add_resume(parser, "continue from the scores that a stopped command left in FILE.scores")
     return parser
 
