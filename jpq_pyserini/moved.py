@@ -6,7 +6,7 @@ import importlib.util
 import sys
 import warnings
 
-#: Old module -> new module.
+#: Old module -> new module; what is inside a package has moved with it.
 MOVED = {
     "jpq_pyserini.anisotropic": "jpq_pyserini.codec.score_aware",
     "jpq_pyserini.backends": "jpq_pyserini.encoders.backends",
@@ -15,19 +15,31 @@ MOVED = {
     "jpq_pyserini.encoder": "jpq_pyserini.plugin.encoders",
     "jpq_pyserini.eval.encoding": "jpq_pyserini.bench.backends",
     "jpq_pyserini.eval.latency": "jpq_pyserini.bench.latency",
-    "jpq_pyserini.eval.latency.__main__": "jpq_pyserini.bench.latency.__main__",
     "jpq_pyserini.eval.lists": "jpq_pyserini.bench.nprobe",
     "jpq_pyserini.eval.memory": "jpq_pyserini.bench.memory",
+    "jpq_pyserini.eval.run_writing": "jpq_pyserini.data.runs",
     "jpq_pyserini.eval.runs": "jpq_pyserini.data.runs",
     "jpq_pyserini.eval.systems": "jpq_pyserini.bench.systems",
+    "jpq_pyserini.eval.timing": "jpq_pyserini.timing",
     "jpq_pyserini.eval.train_step": "jpq_pyserini.bench.train_step",
     "jpq_pyserini.exact": "jpq_pyserini.index.exact",
     "jpq_pyserini.flat": "jpq_pyserini.data.flat",
     "jpq_pyserini.hub": "jpq_pyserini.index.hub",
+    "jpq_pyserini.index.add": "jpq_pyserini.index.commands",
+    "jpq_pyserini.index.build": "jpq_pyserini.index.commands",
+    "jpq_pyserini.index.convert": "jpq_pyserini.index.commands",
+    "jpq_pyserini.index.corpus": "jpq_pyserini.data.corpus",
+    "jpq_pyserini.index.describe": "jpq_pyserini.index.description",
+    "jpq_pyserini.index.grow": "jpq_pyserini.index.coding",
+    "jpq_pyserini.index.merge": "jpq_pyserini.index.commands",
+    "jpq_pyserini.index.sources": "jpq_pyserini.index.coding",
     "jpq_pyserini.layouts": "jpq_pyserini.index.layouts",
     "jpq_pyserini.lines": "jpq_pyserini.data.lines",
     "jpq_pyserini.neighbours": "jpq_pyserini.codec.neighbours",
+    "jpq_pyserini.prebuilt.adopt": "jpq_pyserini.plugin.prebuilt",
     "jpq_pyserini.prebuilt.release": "jpq_pyserini.index.release.convert",
+    "jpq_pyserini.prebuilt.release_encoder": "jpq_pyserini.index.release.encoder",
+    "jpq_pyserini.prebuilt.release_index": "jpq_pyserini.index.release.index_file",
     "jpq_pyserini.searcher": "jpq_pyserini.plugin.searcher",
     "jpq_pyserini.text_encoder": "jpq_pyserini.encoders.text_encoder",
     "jpq_pyserini.topics": "jpq_pyserini.data.topics",
@@ -37,6 +49,7 @@ MOVED = {
     "jpq_pyserini.train.interrupt": "jpq_pyserini.train.checkpoint",
     "jpq_pyserini.train.objective": "jpq_pyserini.train.step",
     "jpq_pyserini.train.opq": "jpq_pyserini.codec.opq",
+    "jpq_pyserini.train.run_hits": "jpq_pyserini.train.run_negatives",
 }
 
 
@@ -62,12 +75,14 @@ class _Alias:
 class _Finder:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        new = MOVED.get(name)
-        if new is None:
+        parent, _, last = name.rpartition(".")
+        new = MOVED.get(name) or (f"{MOVED[parent]}.{last}" if parent in MOVED else None)
+        found = new and importlib.util.find_spec(new)
+        if not (new and found):
             return None
-        if not name.endswith("__main__"):
+        if last != "__main__":
             warnings.warn(f"{name} is now {new}", DeprecationWarning, stacklevel=2)
-        package = importlib.util.find_spec(new).submodule_search_locations is not None
+        package = found.submodule_search_locations is not None
         return importlib.machinery.ModuleSpec(name, _Alias(new), is_package=package)
 
 

@@ -1,6 +1,7 @@
 """The settings of a training run: each default lives here once, and the command line is made from these fields."""
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import InitVar, dataclass
 from typing import Any
 
 from jpq_pyserini.cli import check_settings, flag_of, setting
@@ -75,6 +76,7 @@ class TrainConfig:
     """Settings of :func:`jpq_pyserini.train.train_index`; defaults are the paper's (section 4.3) where it gives one.
 
     ``method`` is the name under which a training is recorded: :meth:`of_method` makes the settings of a known one.
+    ``anisotropy`` is what 0.1.0 called ``score_aware``.
 
     Raises:
         JPQError: a value out of bounds, or settings that contradict each other.
@@ -186,8 +188,12 @@ class TrainConfig:
     checkpoint_steps: int = _count(500, "write a checkpoint for --resume every N steps")
     seed: int = setting(42, "random seed", least=0, most=_UINT64)
     device: str = setting("auto", "auto is a GPU if there is one", choices=DEVICES)
+    anisotropy: InitVar[float | None] = None
 
-    def __post_init__(self):
+    def __post_init__(self, anisotropy: float | None):
+        if anisotropy is not None:
+            warnings.warn("TrainConfig(anisotropy=…) is now score_aware=…", DeprecationWarning, stacklevel=3)
+            object.__setattr__(self, "score_aware", anisotropy)
         check_settings(self)
         settings = settings_of(self.method)
         contradiction = self._contradiction()
