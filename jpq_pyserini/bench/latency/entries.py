@@ -108,7 +108,8 @@ def real_race(args, settings: Settings, names: Sequence[str], scratch: Path) -> 
         own = paths[name] / QUERY_ENCODER
         theirs = replace(data, bytes=0, index=str(paths[name]))
         layout = {"pq": "pq8"}.get(record.layout, record.layout)
-        entries.append(_entry(name, name, layout, theirs, encoded(str(own)) if own.is_dir() else queries, flat))
+        entry = _entry(name, name, layout, theirs, encoded(str(own)) if own.is_dir() else queries, flat)
+        entries.append(replace(entry, training=record.training or {}))
     runs = Runs(Path(args.output) / "runs", list(topics), qrels)
     runs.folder.mkdir(exist_ok=True)
     return race(str(args.embeddings), data, entries, settings, note, progress, runs)

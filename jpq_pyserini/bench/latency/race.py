@@ -2,8 +2,9 @@
 
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -56,6 +57,7 @@ class Entry:
         docids: external ids by row; only for runs.
         group: what points of one system share in plots; the title when None.
         encode_ms: milliseconds of encoding one query; None for random ones.
+        training: of an index directory, what its record says of its training.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Entry:
     docids: Sequence[str] | None = None
     group: str | None = None
     encode_ms: float | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _ignore(line: str) -> None:
@@ -161,6 +164,7 @@ def _points(entry: Entry, worker: Worker, settings: Settings, runs: Runs | None,
             effectiveness=effectiveness,
             times={},
             training_vectors=_training_vectors(entry),
+            training_queries=entry.training.get("training_queries", 0),
             rescored=candidates,
             disk_bytes_per_document=4 * entry.data.dimension if candidates else 0,
         )
@@ -173,6 +177,8 @@ def _rescorable(entry: Entry) -> bool:
 
 
 def _training_vectors(entry: Entry) -> int:
+    if entry.training:
+        return min(entry.training.get("config", {}).get("opq_sample", 0), entry.data.count)
     most = SYSTEMS[entry.system].trained_on
     return entry.data.count if most is None else min(most, entry.data.count)
 

@@ -70,7 +70,10 @@ def _table(race: Race, points: Sequence[Point]) -> str:
         size = f"{point.bytes_per_document:.0f}"
         if point.rescored:
             size += f" + {point.disk_bytes_per_document:.0f} on disk"
-        cells = [point.shown, size, f"{point.training_vectors:,}", f"{point.memory_bytes / 1e6:.0f}"]
+        learnt = f"{point.training_vectors:,}"
+        if point.training_queries:
+            learnt += f" + {point.training_queries:,} queries"
+        cells = [point.shown, size, learnt, f"{point.memory_bytes / 1e6:.0f}"]
         cells += [f"{point.effectiveness[measure]:.4f}" for measure in race.measures]
         cells += [f"{point.times[mode].median_ms:.3g} / {point.times[mode].p95_ms:.3g}" for mode in modes]
         rows.append([*cells, f"{max(time.qps for time in point.times.values()):.0f}"])

@@ -35,8 +35,8 @@ class Point:
         run: name of its run file; None when none is written.
         effectiveness: measure to mean; empty without qrels.
         times: mode to what a query takes in it.
-        training_vectors: embeddings that building learns from; of an index directory, which may also have learnt from
-            queries, 0.
+        training_vectors: embeddings that building learns from; of an index directory those that OPQ learnt from.
+        training_queries: queries that an index directory was trained on.
         rescored: documents of a query that are scored again with their vectors; 0 for a search in one stage.
         disk_bytes_per_document: of these vectors, which are read from disk.
         chosen: whether this is the setting that a table of systems shows.
@@ -56,6 +56,7 @@ class Point:
     effectiveness: dict[str, float]
     times: dict[str, Timing]
     training_vectors: int = 0
+    training_queries: int = 0
     rescored: int = 0
     disk_bytes_per_document: float = 0
     chosen: bool = True
