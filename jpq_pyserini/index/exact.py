@@ -51,8 +51,8 @@ class ExactIndex:
         self.margin = margin
         self._inner = layouts.without_rotation(index)
         self._proposer = proposer or self._inner
-        self._rotation = faiss.downcast_VectorTransform(index.chain.at(0)) if self._inner is not index else None
-        self._quantizer = layouts.quantizer_of(index)
+        self._rotation = layouts.rotation_of(index)
+        self._centroids = layouts.codec_inside(index)[0]
         self._codes = layouts.packed_codes(index)
         if self.layout == "fastscan":
             layouts.use_huge_pages(self._inner)
@@ -89,7 +89,7 @@ class ExactIndex:
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Rebuild documents from codes (n, M): (n, D) float32, in rotated space."""
-        return self._centroids()[np.arange(self._quantizer.M), codes].reshape(len(codes), self._inner.d)
+        return self._centroids[np.arange(len(self._centroids)), codes].reshape(len(codes), self._inner.d)
 
     def _search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
         queries = np.ascontiguousarray(queries, dtype=np.float32)
@@ -108,7 +108,8 @@ class ExactIndex:
 
     def _scored(self, queries: np.ndarray, rotated: np.ndarray, candidates: list[np.ndarray]):
         """Yield, by query, the scores (n,) float64 of its candidates and what is stored of them: codes (n, M)."""
-        for table, proposed in zip(self._tables(rotated), candidates, strict=True):
+        tables = layouts.inner_product_tables(self.faiss_index, rotated)
+        for table, proposed in zip(tables, candidates, strict=True):
             codes = self._codes[proposed]
             yield table_sums(table, codes), codes
 
@@ -121,16 +122,6 @@ class ExactIndex:
     def _candidate_count(self, k: int) -> int:
         layout = self.layout if self._proposer is self._inner else "fastscan"  # others round as well
         return k + (default_margin(layout, k) if self.margin is None else self.margin)
-
-    def _tables(self, rotated: np.ndarray) -> np.ndarray:
-        """Return τ of equation 11 for rotated queries: (B, M, K) float32, the tables that Faiss makes too."""
-        tables = np.empty((len(rotated), self._quantizer.M, self._quantizer.ksub), dtype=np.float32)
-        self._quantizer.compute_inner_prod_tables(len(rotated), faiss.swig_ptr(rotated), faiss.swig_ptr(tables))
-        return tables
-
-    def _centroids(self) -> np.ndarray:
-        M, K = self._quantizer.M, self._quantizer.ksub
-        return faiss.vector_to_array(self._quantizer.centroids).reshape(M, K, self._quantizer.dsub)
 
 
 def table_sums(table: np.ndarray, codes: np.ndarray) -> np.ndarray:

@@ -109,15 +109,6 @@ def opq(data: Data) -> tuple[faiss.OPQMatrix, float]:
     return rotation, 0.0
 
 
-def behind(rotation: faiss.OPQMatrix, index: faiss.Index) -> faiss.IndexPreTransform:
-    """Put a trained rotation before an index."""
-    both = faiss.IndexPreTransform(rotation, index)
-    both.own_fields = True
-    rotation.this.disown()
-    index.this.disown()
-    return both
-
-
 def check_divides(data: Data) -> int:
     """Return the sub-vectors of a product quantizer of 8 bits: one a byte; :class:`JPQError` if D has no such parts."""
     if data.dimension % data.bytes:

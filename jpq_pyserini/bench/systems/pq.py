@@ -10,7 +10,6 @@ from jpq_pyserini.bench.systems._faiss import (
     TRAINING_ROWS,
     FaissSearcher,
     add,
-    behind,
     built,
     check_divides,
     opq,
@@ -18,6 +17,7 @@ from jpq_pyserini.bench.systems._faiss import (
     train,
     training_sample,
 )
+from jpq_pyserini.index import layouts
 
 
 def _pq(data: Data):
@@ -28,7 +28,7 @@ def _behind_opq(key: str, data: Data, set_=None):
     rotation, seconds = opq(data)
     inner = faiss.index_factory(data.dimension, key, faiss.METRIC_INNER_PRODUCT)
     train(inner, rotation.apply(training_sample(data)))
-    index = behind(rotation, inner)
+    index = layouts.behind_rotation(inner, faiss.vector_to_array(rotation.A).reshape(2 * (data.dimension,)))
     add(index, data)
     searcher = FaissSearcher(index, set_=set_ and (lambda value: set_(index, value)))
     searcher.earlier_seconds = seconds

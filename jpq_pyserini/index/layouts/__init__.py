@@ -21,21 +21,25 @@ from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.layouts import exhaustive, inverted
 from jpq_pyserini.index.layouts.exhaustive import use_huge_pages
-from jpq_pyserini.index.layouts.inverted import Coarse, train_coarse
+from jpq_pyserini.index.layouts.inverted import Coarse, released, train_coarse
 
 __all__ = [
     "LAYOUTS",
     "Coarse",
+    "behind_rotation",
     "build",
     "check_layout",
     "coarse_of",
     "codec_inside",
     "codes_of",
+    "inner_product_tables",
     "layout_of",
     "lists_of",
     "packed_codes",
     "quantizer_of",
     "read",
+    "released",
+    "rotation_of",
     "set_centroids",
     "set_nprobe",
     "train_coarse",
@@ -88,7 +92,7 @@ def build(
         index = inverted.build_ivf(codec, codes, coarse, progress, lists)
         if layout == "ivf-fastscan":
             index = inverted.to_fastscan(index)
-    return index if codec.rotation is None else _behind_rotation(index, codec.rotation)
+    return index if codec.rotation is None else behind_rotation(index, codec.rotation)
 
 
 def check_layout(layout: str, nbits: int) -> None:
@@ -195,13 +199,34 @@ def quantizer_of(index: faiss.Index) -> faiss.ProductQuantizer:
 
 def codec_inside(index: faiss.Index) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the centroids (M, K, D/M) that documents are scored with, and the rotation (D, D) or None: no copies."""
-    quantizer, rotation = quantizer_of(index), None
+    quantizer, rotation = quantizer_of(index), rotation_of(index)
     centroids = _view(index, quantizer.centroids).reshape(quantizer.M, quantizer.ksub, quantizer.dsub)
+    if rotation is None:
+        return centroids, None
+    return centroids, _view(index, rotation.A).reshape(rotation.d_out, rotation.d_in)
+
+
+def rotation_of(index: faiss.Index) -> faiss.LinearTransform | None:
+    """Return Faiss's own rotation before an index, None if there is none; it lives as long as the index.
+
+    Raises:
+        JPQError: what is before the index is more than one rotation.
+    """
     outer = faiss.downcast_index(index)
-    if isinstance(outer, faiss.IndexPreTransform):
-        transform = faiss.downcast_VectorTransform(outer.chain.at(0))
-        rotation = _view(index, transform.A).reshape(transform.d_out, transform.d_in)
-    return centroids, rotation
+    if not isinstance(outer, faiss.IndexPreTransform):
+        return None
+    transform = faiss.downcast_VectorTransform(outer.chain.at(0)) if outer.chain.size() == 1 else None
+    if not isinstance(transform, faiss.LinearTransform) or transform.have_bias or transform.d_in != transform.d_out:
+        raise JPQError("the index transforms vectors by more than one rotation: name a JPQ index")
+    return transform
+
+
+def inner_product_tables(index: faiss.Index, rotated: np.ndarray) -> np.ndarray:
+    """Return τ of equation 11, (B, M, K) float32, for rotated queries (B, D) float32: the tables that Faiss makes."""
+    quantizer = quantizer_of(index)
+    tables = np.empty((len(rotated), quantizer.M, quantizer.ksub), dtype=np.float32)
+    quantizer.compute_inner_prod_tables(len(rotated), faiss.swig_ptr(rotated), faiss.swig_ptr(tables))
+    return tables
 
 
 class _Owned:
@@ -221,7 +246,8 @@ def without_rotation(index: faiss.Index) -> faiss.Index:
     return faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
 
 
-def _behind_rotation(index: faiss.Index, rotation: np.ndarray) -> faiss.IndexPreTransform:
+def behind_rotation(index: faiss.Index, rotation: np.ndarray) -> faiss.IndexPreTransform:
+    """Put a rotation (D, D) before an index, which from now on belongs to the returned one."""
     dimension = len(rotation)
     transform = faiss.LinearTransform(dimension, dimension, False)
     faiss.copy_array_to_vector(rotation.ravel(), transform.A)

@@ -132,6 +132,28 @@ def lists_inside(index: faiss.IndexIVF) -> np.ndarray:
     return lists
 
 
+def released(index: faiss.IndexIVFPQ) -> tuple[np.ndarray, np.ndarray]:
+    """Take an inverted file of one list apart, as the authors of JPQ wrote theirs, with Faiss's residual coding.
+
+    Faiss codes the difference to the one coarse centroid: score = ⟨q, coarse⟩ + Σ τ. Adding that centroid to those of
+    the sub-vectors gives the same codes and the same scores without it.
+
+    Returns:
+        The centroids (M, K, D/M), with the coarse one added, and the codes (N, M), in the order of the ids.
+
+    Raises:
+        JPQError: the ids are not 0 to N-1.
+    """
+    pq, count = index.pq, index.ntotal
+    centroids = faiss.vector_to_array(pq.centroids).reshape(pq.M, pq.ksub, pq.dsub)
+    if index.by_residual:
+        centroids = centroids + index.quantizer.reconstruct(0).reshape(pq.M, 1, pq.dsub)
+    ids = faiss.rev_swig_ptr(index.invlists.get_ids(0), count)
+    if not np.array_equal(np.sort(ids), np.arange(count)):
+        raise JPQError(f"the ids are not 0 to {count - 1:,}, so rows of the collection are unknown: fetch it again")
+    return centroids, ListCodes(index)[np.arange(count)]
+
+
 class ListCodes:
     """Codes of an ``IndexIVFPQ``: ``codes[rows]`` → (n, M) uint8.
 
