@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from jpq_pyserini.cli import new_parser, run_main
-from jpq_pyserini.index.commands import add_commands
+from jpq_pyserini.index.arguments import add_commands
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -9,7 +9,8 @@ Nothing here imports Pyserini. Groups add catalogues of their own through the va
 """
 
 from jpq_pyserini.index.record import verify_directory
-from jpq_pyserini.prebuilt.catalogue import Entry, find, load_entries
+from jpq_pyserini.prebuilt.catalogue import find, load_entries
+from jpq_pyserini.prebuilt.entries import Entry
 from jpq_pyserini.prebuilt.store import directory_of, fetch, is_downloaded, remove
 
 __all__ = ["Entry", "directory_of", "fetch", "find", "is_downloaded", "load_entries", "remove", "verify_directory"]

@@ -14,8 +14,9 @@ from jpq_pyserini.cli import add_command, bounded, new_parser, run_main, say
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.record import verify_directory
 from jpq_pyserini.index.release import command as release
-from jpq_pyserini.prebuilt.catalogue import BUILT_IN, RELEASE, VARIABLE, find, load_entries
+from jpq_pyserini.prebuilt.catalogue import BUILT_IN, VARIABLE, find, load_entries
 from jpq_pyserini.prebuilt.download import TIMEOUT
+from jpq_pyserini.prebuilt.entries import RELEASE
 from jpq_pyserini.prebuilt.paths import indexes_home
 from jpq_pyserini.prebuilt.store import directory_of, fetch, is_downloaded, remove
 

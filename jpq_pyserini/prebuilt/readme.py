@@ -2,7 +2,8 @@
 
 from jpq_pyserini.index import description as describe
 from jpq_pyserini.index.record import IndexRecord
-from jpq_pyserini.prebuilt.catalogue import VARIABLE, Entry, JPQFacts
+from jpq_pyserini.prebuilt.catalogue import VARIABLE
+from jpq_pyserini.prebuilt.entries import Entry, JPQFacts
 from jpq_pyserini.tables import as_markdown
 
 _PAPER = "Zhan et al., *Jointly Optimizing Query Encoder and Product Quantization to Improve Retrieval Performance*, "

@@ -8,8 +8,9 @@ from jpq_pyserini.index.release.convert import import_release
 from jpq_pyserini.index.release.encoder import old_tokenizer
 from jpq_pyserini.index.release.index_file import FAISS_FILES
 from jpq_pyserini.prebuilt.archive import GZIP, unpack
-from jpq_pyserini.prebuilt.catalogue import Download, Entry
-from jpq_pyserini.prebuilt.download import Expected, download
+from jpq_pyserini.prebuilt.download import download
+from jpq_pyserini.prebuilt.entries import Download, Entry
+from jpq_pyserini.prebuilt.expected import Expected
 from jpq_pyserini.prebuilt.paths import indexes_home
 
 _ENCODER_FILES = ("config.json", "pytorch_model.bin", "model.safetensors", "vocab.json", "merges.txt")

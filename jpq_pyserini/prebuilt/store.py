@@ -13,8 +13,10 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.record import IndexRecord, verify_directory
 from jpq_pyserini.names import RECORD
 from jpq_pyserini.prebuilt.archive import GZIP, unpack
-from jpq_pyserini.prebuilt.catalogue import RELEASE, Entry, find
-from jpq_pyserini.prebuilt.download import TIMEOUT, Expected, disk_error, download
+from jpq_pyserini.prebuilt.catalogue import find
+from jpq_pyserini.prebuilt.download import TIMEOUT, disk_error, download
+from jpq_pyserini.prebuilt.entries import RELEASE, Entry
+from jpq_pyserini.prebuilt.expected import Expected
 from jpq_pyserini.prebuilt.paths import indexes_home
 from jpq_pyserini.storage import locked, replacement
 

@@ -9,7 +9,7 @@ import pytest
 
 from jpq_pyserini import JPQError
 from jpq_pyserini.prebuilt.archive import pack, unpack
-from jpq_pyserini.prebuilt.catalogue import Entry
+from jpq_pyserini.prebuilt.entries import Entry
 from jpq_pyserini.prebuilt.store import install
 
 

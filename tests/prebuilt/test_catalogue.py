@@ -8,7 +8,8 @@ import pytest
 
 from jpq_pyserini import JPQError
 from jpq_pyserini.prebuilt import catalogue, readme
-from jpq_pyserini.prebuilt.catalogue import BUILT_IN, RELEASE, Entry, find, load_entries
+from jpq_pyserini.prebuilt.catalogue import BUILT_IN, find, load_entries
+from jpq_pyserini.prebuilt.entries import RELEASE, Entry
 from jpq_pyserini.prebuilt.paths import cache_home, local_path
 
 from helpers.faulty_server import faulty_server

@@ -7,7 +7,8 @@ import pytest
 
 from jpq_pyserini import JPQError
 from jpq_pyserini.prebuilt import download as module
-from jpq_pyserini.prebuilt.download import Expected, download, read_small
+from jpq_pyserini.prebuilt.download import download, read_small
+from jpq_pyserini.prebuilt.expected import Expected
 
 from helpers.faulty_server import faulty_server
 
