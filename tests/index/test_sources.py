@@ -14,7 +14,7 @@ import pytest
 from jpq_pyserini import JPQIndex
 from jpq_pyserini.data.corpus import Corpus
 from jpq_pyserini.data.flat import FlatFolder
-from jpq_pyserini.index.record import IndexRecord
+from jpq_pyserini.index.record import IndexRecord, write_record
 
 from helpers.processes import run_python
 from helpers.tiny import tiny_corpus, tiny_flat
@@ -105,6 +105,7 @@ def test_merge_and_zero_shot_on_the_command_line(tiny, tmp_path):
     command = ("merge", "--indexes", *shards, "--output", tmp_path / "other")
     config = shards[1] / "query_encoder" / "config.json"
     config.write_text(config.read_text() + "\n")
+    write_record(shards[1], IndexRecord.read(shards[1]))  # not damaged, but another encoder
     refused("their query encoders differ in query_encoder/config.json", *command)
     refused("docid d0 is in", "merge", "--indexes", shards[0], tmp_path / "once", "--output", tmp_path / "other")
     refused("1 index given to merge", "merge", "--indexes", shards[0], "--output", tmp_path / "other")
