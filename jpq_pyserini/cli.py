@@ -29,13 +29,14 @@ A command is a module with a ``main`` that is run by :func:`run_main`::
 import argparse
 import dataclasses
 import errno
+import io
 import math
 import shlex
 import sys
 import typing
 from collections.abc import Callable, Sequence
 
-from jpq_pyserini.errors import JPQError
+from jpq_pyserini.errors import JPQError, escaped, reason_of
 
 
 def run_main(main) -> typing.NoReturn:
@@ -43,17 +44,24 @@ def run_main(main) -> typing.NoReturn:
 
     Only errors that a user can fix become one line; anything else keeps its traceback, because it is a bug.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     try:
         status = main()
     except JPQError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {escaped(str(error))}")
+    except MemoryError as error:
+        reason = f" ({reason_of(error)})" if str(error) else ""
+        sys.exit(f"error: not enough memory{reason}: give smaller numbers or inputs, or use a larger machine")
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             sys.exit(
-                f"error: no space left while writing {error.filename or 'the output'}: free some space and run again"
+                f"error: no space left while writing {escaped(str(error.filename or 'the output'))}: free some space "
+                "and run again"
             )
         where = f"{error.filename}: " if error.filename else ""
-        sys.exit(f"error: {where}{error.strerror or error}")
+        sys.exit(f"error: {escaped(f'{where}{error.strerror or error}')}")
     except KeyboardInterrupt as interrupt:
         print(f"stopped{': ' + str(interrupt) if str(interrupt) else ''}", file=sys.stderr)
         sys.exit(130)
@@ -99,7 +107,12 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 def new_parser(module: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of the command ``python -m module``; ``epilog``, shown as it stands, holds examples."""
     called = sys.argv[0] if sys.argv[0].startswith("jpq ") else f"python -m {module}"  # see __main__.py
-    return argparse.ArgumentParser(prog=called, description=description, epilog=epilog, formatter_class=HelpFormatter)
+    return _Parser(prog=called, description=description, epilog=epilog, formatter_class=HelpFormatter)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> typing.NoReturn:
+        super().error(escaped(message))
 
 
 def add_command(commands, name: str, summary: str, description: str | None = None, epilog: str | None = None):

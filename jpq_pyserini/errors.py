@@ -13,6 +13,13 @@ def reason_of(error: BaseException) -> str:
     return printable(str(error)) or type(error).__name__
 
 
+def escaped(text: str) -> str:
+    """Return a text on one line, with line breaks, characters that drive a terminal and lone surrogates as escapes."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )
+
+
 def printable(text: str, longest: int = 300) -> str:
     """Return the first line of a text from elsewhere, cut, and without the control characters that drive a terminal."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")

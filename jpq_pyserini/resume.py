@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.json_text import parse_json
 from jpq_pyserini.storage import new_file
 
 _MADE_FROM = "run.json"
@@ -62,10 +63,10 @@ class WorkFolder:
         if not self.path.is_dir():
             raise JPQError(f"{path} is no folder of this version: remove it and start anew")
         try:
-            found = json.loads((self.path / _MADE_FROM).read_text(encoding="utf-8"))
+            found = parse_json((self.path / _MADE_FROM).read_bytes())
             if not isinstance(found, dict):
                 raise ValueError(found)
-        except (OSError, ValueError, RecursionError):
+        except (OSError, ValueError):
             shutil.rmtree(self.path)  # stopped before it had written anything
             return
         for name, value in self.made_from.items():
@@ -151,7 +152,7 @@ class GrowingLines:
         Raises:
             ValueError: a line is no JSON.
         """
-        return [json.loads(line) for line in self.path.read_bytes().splitlines()] if self.path.is_file() else []
+        return [parse_json(line) for line in self.path.read_bytes().splitlines()] if self.path.is_file() else []
 
 
 def _digest(path: Path) -> str:

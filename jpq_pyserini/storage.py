@@ -157,17 +157,21 @@ def check_output(target: str | os.PathLike) -> None:
         raise JPQError(f"{Path(target).parent} is a file, not a folder: name another output")
 
 
-def refuse_input_as_output(outputs: Iterable[str | os.PathLike | None], inputs: Iterable[str | os.PathLike | None]):
-    """Raise :class:`JPQError` if an output is one of the inputs, by whatever path, or the same as another output.
+def check_outputs(outputs: Iterable[str | os.PathLike | None], inputs: Iterable[str | os.PathLike | None]) -> None:
+    """Raise :class:`JPQError` before the work if an output file cannot be written or would destroy something.
 
-    None stands for what was not given; outputs that are devices or FIFOs may be given twice.
+    That is so if :func:`check_output` refuses it, it is one of the inputs or a file in one, by whatever path, or it is
+    the same as another output. None stands for what was not given; devices and FIFOs may be given twice.
     """
-    written = [path for path in outputs if path is not None and not _is_special(path)]
+    outputs, inputs = [path for path in outputs if path is not None], list(inputs)
+    for output in outputs:
+        check_output(output)
+    written = [path for path in outputs if not _is_special(path)]
     for i, output in enumerate(written):
         for other in inputs:
             if other is None or not (os.path.exists(other) and os.path.exists(output)):
                 continue
-            if os.path.samefile(output, other):
+            if os.path.samefile(output, other) or _is_inside(output, other):
                 raise JPQError(f"the output {output} is an input of this command: name another output")
         for earlier in written[:i]:
             if os.path.realpath(output) == os.path.realpath(earlier):
@@ -226,6 +230,10 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def _is_inside(path: str | os.PathLike, folder: str | os.PathLike) -> bool:
+    return os.path.isdir(folder) and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def _is_special(path: str | os.PathLike) -> bool:

@@ -13,10 +13,10 @@ import pytest
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.storage import (
     check_output,
+    check_outputs,
     locked,
     new_directory,
     new_file,
-    refuse_input_as_output,
     replacement,
 )
 
@@ -81,12 +81,12 @@ def test_an_output_is_no_input(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run.txt").write_text("")
     (tmp_path / "link").symlink_to("run.txt")
-    refuse_input_as_output(["out", None, "/dev/null", "/dev/null"], [tmp_path / "run.txt", None, "none"])
+    check_outputs(["out", None, "/dev/null", "/dev/null"], [tmp_path / "run.txt", None, "none"])
     for output in ("run.txt", "./run.txt", "link"):
         with pytest.raises(JPQError, match="is an input of this command"):
-            refuse_input_as_output(["out", output], [tmp_path / "run.txt"])
+            check_outputs(["out", output], [tmp_path / "run.txt"])
     with pytest.raises(JPQError, match="named for two outputs"):
-        refuse_input_as_output(["out", tmp_path / "out"], [])
+        check_outputs(["out", tmp_path / "out"], [])
 
 
 _KILLED = """

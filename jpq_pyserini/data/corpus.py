@@ -1,13 +1,14 @@
 """Documents to encode: Pyserini's JsonCollection, read one line at a time."""
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from jpq_pyserini.data.lines import text_lines
+from jpq_pyserini.data.docids import is_docid
+from jpq_pyserini.data.lines import quoted, text_lines
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.json_text import JSONError, parse_json
 
 _SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 
@@ -66,8 +67,8 @@ def document_of(line: str, place: str) -> tuple[str, str]:
 def _records(path: Path) -> Iterator[tuple[str, object]]:
     """Yield (place, JSON value) of each line, or of each object of a ``.json`` file that is not one of lines."""
     if path.name.endswith((".json", ".json.gz")) and not _starts_with_object(path):
-        with contextlib.suppress(json.JSONDecodeError):
-            whole = json.loads("\n".join(line for _, line in text_lines(path)))
+        with contextlib.suppress(JSONError):
+            whole = parse_json("\n".join(line for _, line in text_lines(path)))
             for number, record in enumerate(whole if isinstance(whole, list) else [whole], 1):
                 yield f"{path} object {number}", record
             return
@@ -80,25 +81,28 @@ def _records(path: Path) -> Iterator[tuple[str, object]]:
 def _starts_with_object(path: Path) -> bool:
     """Tell whether the first line that is not blank is a whole object: the file is one of lines."""
     first = next((line for _, line in text_lines(path) if line.strip()), "")
-    with contextlib.suppress(json.JSONDecodeError):
-        return isinstance(json.loads(first), dict)
+    with contextlib.suppress(JSONError):
+        return isinstance(parse_json(first), dict)
     return False
 
 
 def _parsed(line: str, place: str):
     try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise JPQError(f"{place} is no JSON ({error.msg}): a line holds one whole document, like{_EXAMPLE}") from None
+        return parse_json(line)
+    except JSONError as error:
+        raise JPQError(f"{place} is no JSON ({error}): a line holds one whole document, like{_EXAMPLE}") from None
 
 
 def _document(fields, place: str) -> tuple[str, str]:
     if not isinstance(fields, dict):
         raise JPQError(f"{place} is a JSON {type(fields).__name__}, not an object: write a document a line{_EXAMPLE}")
     docid = next((fields[name] for name in ("id", "_id", "docid") if fields.get(name) is not None), None)
-    docid = str(docid) if isinstance(docid, str | int) else ""
-    if not docid or docid != docid.strip() or len(docid.splitlines()) > 1 or not _is_text(docid):
-        raise JPQError(f"{place} has the id {docid!r}: give each document an id of one line, without spaces around it")
+    docid = str(docid) if isinstance(docid, str | int) and not isinstance(docid, bool) else ""
+    if not is_docid(docid) or len(docid.splitlines()) > 1 or docid != docid.strip() or not _is_text(docid):
+        raise JPQError(
+            f"{place} has the id {quoted(docid)}: give each document an id without blanks and control characters, "
+            "which would break run files"
+        )
     text = fields.get("contents")
     if text is None and isinstance(fields.get("text"), str):
         text = "\n".join(part for part in (fields.get("title"), fields["text"]) if isinstance(part, str) and part)

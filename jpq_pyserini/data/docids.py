@@ -4,6 +4,7 @@ import codecs
 import mmap
 import operator
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
@@ -12,7 +13,13 @@ import numpy as np
 from jpq_pyserini.errors import JPQError
 
 _CHUNK = 1 << 24
+_BREAKS = re.compile("[\x00-\x20\x7f]")  # what no column of a run file may hold
 _ROWS = 1 << 12  # decoded at once by a loop over all
+
+
+def is_docid(text: str) -> bool:
+    """Tell whether a text can stand in a run file: it is not empty and has neither blanks nor control characters."""
+    return bool(text) and not _BREAKS.search(text)
 
 
 class _ByRow(Sequence):
@@ -73,6 +80,21 @@ class Docids(_ByRow):
             last = min(first + _ROWS, len(self)) - 1
             lines = self._text[self._start(first) : int(self._ends[last])].decode("utf-8").split("\n")
             yield from map(str.rstrip, lines)
+
+    def check(self) -> "Docids":
+        """Return this; :class:`JPQError` if a docid is empty or has a blank or control character, as no run can."""
+        odd = [np.flatnonzero(np.diff(self._ends.astype(np.int64), prepend=-1) == 1)[:1]]  # the first empty line
+        for start in range(0, len(self._text), _CHUNK):
+            chunk = np.frombuffer(self._text, np.uint8, min(_CHUNK, len(self._text) - start), start)
+            places = np.flatnonzero(((chunk <= 32) & (chunk != ord("\n"))) | (chunk == 127)) + start
+            odd.append(np.unique(np.searchsorted(self._ends, places)))
+        for row in np.concatenate(odd).tolist():
+            if not is_docid(self._at(row)):  # else only what is stripped from its end
+                raise JPQError(
+                    f"{self._path}: the docid {self._at(row)!r} in line {row + 1:,} would break run files: give each "
+                    "document a docid without blanks and control characters"
+                )
+        return self
 
     def _at(self, row: int) -> str:
         return self._text[self._start(row) : int(self._ends[row])].decode("utf-8").rstrip()

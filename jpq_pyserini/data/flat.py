@@ -11,6 +11,7 @@ import numpy as np
 
 from jpq_pyserini.data.docids import Docids
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.json_text import read_json
 from jpq_pyserini.names import DOCID, FLAT_ENCODER, INDEX
 
 # faiss/impl/index_write.cpp: fourcc, d int32, ntotal int64, two unused int64, is_trained byte, metric int32, then the
@@ -43,7 +44,7 @@ class FlatFolder:
         """
         path = Path(path)
         embeddings = map_embeddings(path / INDEX)
-        docids = Docids(path / DOCID)
+        docids = Docids(path / DOCID).check()
         if len(docids) != len(embeddings):
             raise JPQError(
                 f"{path}: docid has {len(docids):,} lines but index has {len(embeddings):,} embeddings: "
@@ -87,14 +88,9 @@ class FlatFolder:
     def encoder(self) -> dict:
         """How the embeddings were made, as ``index embed`` records it beside them; empty when nothing is recorded."""
         try:
-            recorded = json.loads((self.path / FLAT_ENCODER).read_text(encoding="utf-8"))
+            return read_json(self.path / FLAT_ENCODER, "encode again, or remove it")
         except FileNotFoundError:
             return {}
-        except (ValueError, RecursionError) as error:
-            raise JPQError(f"{self.path / FLAT_ENCODER} is damaged ({error}): encode again, or remove it") from None
-        if not isinstance(recorded, dict):
-            raise JPQError(f"{self.path / FLAT_ENCODER} is damaged (no object): encode again, or remove it")
-        return recorded
 
     @property
     def chunk_rows(self) -> int:

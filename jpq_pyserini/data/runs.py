@@ -73,8 +73,8 @@ def row_of(cells: Sequence[str], line: int) -> Row:
         return Row(line, qid, docid, int(rank) if whole else None, score, text)
     if len(cells) == MSMARCO:
         qid, docid, text = cells
-        if not text.isdecimal() or int(text) < 1:
-            raise BadLineError("ranks", f"rank {text!r} is no positive integer: {_FORMS}")
+        if not (text.isdecimal() and len(text) <= 2 * _LONGEST_RANK and int(text)):
+            raise BadLineError("ranks", f"rank {quoted(text)} is no positive integer, or too large: {_FORMS}")
         return Row(line, qid, docid, int(text), 1 / int(text), f"{1 / int(text):{_SCORE}}")
     raise BadLineError("columns", f"{len(cells)} columns")
 
@@ -258,8 +258,8 @@ def named_paths(
         name, equals, path = argument.partition("=")
         if not equals or Path(argument).exists():
             name, path = called(argument), argument
-        if not name or not path or "\t" in name:
-            raise JPQError(f"{flag} {argument!r}: give NAME={form}, or the path alone")
+        if not name or not path or not name.isprintable():
+            raise JPQError(f"{flag} {argument!r}: give NAME={form}, NAME without control characters")
         if name in named:
             raise JPQError(
                 f"two runs are called {name!r} ({named[name]} and {path}): name them with {flag} NAME={form}"

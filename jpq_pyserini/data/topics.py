@@ -5,19 +5,22 @@ Pyserini is imported inside the functions and only when a file needs its Java: p
 
 import contextlib
 import difflib
-import json
 import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from jpq_pyserini.data.docids import is_docid
 from jpq_pyserini.data.lines import columns_of, is_comment, quoted, text_lines
 from jpq_pyserini.errors import JPQError, reason_of
+from jpq_pyserini.json_text import JSONError, parse_json
 
 _PLAIN_TOPICS = (".tsv", ".tsv.gz", ".txt", ".txt.gz")
 _FILE_NAME = re.compile(r"[/\\]|\.(tsv|txt|jsonl?|trec|csv|gz)$")
 _JAVA_BLANKS = "".join(map(chr, range(33)))  # what Java's String.trim removes; Python's strip() takes more
+_LONGEST_NUMBER = 4000  # digits; Python reads no longer integers
+_JSON_FORM = '{"qid": {"title": "query text"}, …}'
 _QRELS_FORM = "qrels lines are 'qid 0 docid relevance' (4 columns), relevance an integer"
 
 
@@ -156,13 +159,13 @@ def _json_topics(path: str) -> dict[str, str]:
     """Read ``{"qid": {"title": "query text"}}``; unlike elsewhere Pyserini keeps ids as written here."""
     text = "\n".join(line for _, line in text_lines(path))
     try:
-        pairs = json.loads(text, object_pairs_hook=_Pairs) if text.strip() else _Pairs()
-    except json.JSONDecodeError as error:
-        raise JPQError(f"{path}:{error.lineno}: not JSON ({error.msg})") from None
+        pairs = parse_json(text, object_pairs_hook=_Pairs) if text.strip() else _Pairs()
+    except JSONError as error:
+        raise JPQError(f"{path}: not JSON ({error}): topics are {_JSON_FORM}") from None
     topics: dict[str, str] = {}
     for qid, fields in pairs if isinstance(pairs, _Pairs) else [("?", pairs)]:
         if not isinstance(fields, _Pairs):
-            raise JPQError(f'{path}: query {qid!r} is no object: JSON topics are {{"qid": {{"title": "query"}}, …}}')
+            raise JPQError(f"{path}: query {qid!r} is no object: JSON topics are {_JSON_FORM}")
         _add_topic(topics, qid, dict(fields).get("title"), path, keep_id=True)
     return _not_empty(topics, path)
 
@@ -180,9 +183,16 @@ def _checked_topics(pairs: list[tuple[str | int, str]], source: str) -> dict[str
 
 def _add_topic(topics: dict[str, str], qid: str, text: str | None, place: str, *, keep_id: bool = False) -> None:
     if qid.isdecimal() and not keep_id:
+        if len(qid) > _LONGEST_NUMBER:
+            raise JPQError(f"{place}: a query id of {len(qid):,} digits: give it a shorter one")
         qid = str(int(qid))  # pyserini.search.get_topics_with_reader does the same
     if not isinstance(text, str) or not text.strip():
         raise JPQError(f"{place}: query {qid!r} has no text: add it (JSON: as 'title') or leave the query out")
+    if not is_docid(qid.strip()) or qid.startswith("#"):
+        raise JPQError(
+            f"{place}: the query id {quoted(qid)} would break run files: no blanks, no control characters, no # at its "
+            "start"
+        )
     if qid in topics:
         raise JPQError(f"{place}: query id {qid!r} occurs twice (Pyserini reads 007 as 7): make each id unique")
     topics[qid] = text

@@ -1,7 +1,6 @@
 """Where the files of the quickstart's encoder are, by default all-MiniLM-L6-v2."""
 
 import importlib.resources
-import json
 import os
 import threading
 import urllib.request
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from jpq_pyserini.cli import note
 from jpq_pyserini.errors import JPQError, reason_of
+from jpq_pyserini.json_text import parse_json
 from jpq_pyserini.storage import sha256_of
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -74,7 +74,7 @@ def token_limit(folder: Path) -> int:
 
 def _read_json(path: Path):
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes())
     except (OSError, ValueError):
         return None
 

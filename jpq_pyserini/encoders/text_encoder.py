@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jpq_pyserini.errors import JPQError, reason_of
+from jpq_pyserini.json_text import parse_json
 from jpq_pyserini.names import ENCODER_MARKER
 
 if TYPE_CHECKING:
@@ -44,12 +45,12 @@ def saved_settings(folder: str | os.PathLike) -> dict[str, Any]:
     """
     path = Path(folder) / ENCODER_MARKER
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = parse_json(path.read_bytes())
         found = settings.get("format_version", FORMAT_VERSION)
         later = found > FORMAT_VERSION
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError, RecursionError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise JPQError(f"{path} is damaged ({reason_of(error)}): copy the index directory again") from error
     if later:
         raise JPQError(

@@ -8,11 +8,11 @@ from jpq_pyserini.data.runs import named_paths, run_name
 from jpq_pyserini.data.topics import read_qrels, read_topics
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.comparison import compare
-from jpq_pyserini.eval.facts import read_facts
+from jpq_pyserini.eval.facts import facts_path, read_facts
 from jpq_pyserini.eval.measures import DEFAULT_MEASURES, parse_measure
 from jpq_pyserini.eval.report import FORMS, form_of, per_query_lines, write_forms
 from jpq_pyserini.eval.significance import CORRECTIONS
-from jpq_pyserini.storage import new_file
+from jpq_pyserini.storage import check_outputs, new_file
 
 _EXAMPLE = """\
 example:
@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     printed = None if files else args.format or "text"
     for name in args.measures:
         parse_measure(name)  # before the minutes that reading may take
+    inputs = [args.qrels, args.topics, *runs.values(), *map(facts_path, runs.values())]
+    check_outputs([*args.output, args.per_query], inputs)
     qrels = read_qrels(args.qrels)
     comparison = compare(
         runs,
@@ -114,7 +116,7 @@ def _gains(arguments: Sequence[str], runs: Mapping[str, str], against: str | Non
         name, _, count = argument.rpartition(":")
         if argument in runs:
             name, count = argument, str(_GAINS)
-        if name not in runs or not count.isdecimal() or int(count) < 1:
+        if name not in runs or not (count.isdecimal() and len(count) < 10 and int(count)):
             raise JPQError(f"--gains {argument}: give NAME or NAME:K, K from 1; runs are {', '.join(runs)}")
         if against is None or name == against:
             raise JPQError(f"--gains {argument}: name another run with --against, to compare it with")

@@ -8,7 +8,9 @@ import json
 import os
 from pathlib import Path
 
+from jpq_pyserini.data.lines import quoted
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.json_text import JSONError, parse_json
 from jpq_pyserini.storage import new_file
 
 
@@ -48,6 +50,7 @@ class Facts:
     source: str | None = None
 
 
+_GREATEST = 1e15
 _NUMBERS = {field.name for field in dataclasses.fields(Facts) if "int" in str(field.type) or "float" in str(field.type)}
 
 
@@ -68,8 +71,8 @@ def read_facts(run: str | os.PathLike) -> Facts:
     if not path.is_file():
         return Facts()
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        record = parse_json(path.read_bytes())
+    except JSONError as error:
         raise JPQError(f"{path}: not JSON ({error}): remove it, or make the run again") from None
     return facts_of(record, str(path))
 
@@ -89,9 +92,13 @@ def facts_of(record, place: str) -> Facts:
         extra = sorted(record.keys() - set(known))[0] if isinstance(record, dict) else "a list or a lone value"
         raise JPQError(f"{place}: {extra!r} is no fact of a run: there are {', '.join(known)}")
     for name, value in record.items():
+        if value is None:
+            continue
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is not None and name in _NUMBERS and not number:
-            raise JPQError(f"{place}: {name} is {value!r}: it must be a number")
+        if name in _NUMBERS and not (number and 0 <= value <= _GREATEST):
+            raise JPQError(f"{place}: {name} is {quoted(str(value))}: it must be a number from 0 to {_GREATEST:g}")
+        if name not in _NUMBERS and not isinstance(value, dict if name == "versions" else str):
+            raise JPQError(f"{place}: {name} is {quoted(str(value))}: it must be a text")
     return Facts(**record)
 
 

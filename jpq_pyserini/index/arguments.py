@@ -112,7 +112,7 @@ def _add_source(parser) -> None:
     parser.add_argument("--encoder", metavar="NAME", help=words)
     cli.add_device(parser, what="with --corpus: torch device of the encoder")
     words = f"with --corpus: documents encoded at once (default: {BATCH_SIZE})"
-    parser.add_argument("--batch-size", type=int, metavar="N", help=words)
+    parser.add_argument("--batch-size", type=cli.positive_int, metavar="N", help=words)
     cli.add_resume(parser, "with --corpus: continue from what a stopped command left, if there is anything")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from jpq_pyserini.codec.neighbours import neighbourhood_of
 from jpq_pyserini.codec.quantizer import ProductQuantizer
-from jpq_pyserini.data.docids import JoinedDocids
+from jpq_pyserini.data.docids import Docids, JoinedDocids
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import layouts
@@ -356,6 +356,8 @@ class JPQIndex:
             faiss.write_index(self.faiss_index, str(partial / INDEX))
             with open(partial / DOCID, "w", encoding="utf-8") as file:
                 file.writelines(f"{docid}\n" for docid in self.docids)
+            if len(Docids(partial / DOCID).check()) != len(self):
+                raise JPQError("a docid holds a line break: give each document a docid of one line")
             self.codec.save(partial / CODEC, beside_index=True)
             if write_query_encoder is not None:
                 write_query_encoder(partial / QUERY_ENCODER)

@@ -18,6 +18,7 @@ from jpq_pyserini.index import layouts
 from jpq_pyserini.index.attached import open_vectors
 from jpq_pyserini.index.record import FLAT_LAYOUT, IndexRecord, check_verified, write_record
 from jpq_pyserini.index.vectors import StoredVectors
+from jpq_pyserini.index.verified import check_once
 from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD, VECTORS
 from jpq_pyserini.storage import new_directory
 
@@ -60,7 +61,9 @@ class IndexDirectory:
             codec: read :attr:`codec` now; needless to search.
             vectors: open :attr:`vectors` now; needless where the codes alone are wanted.
             mmap: leave the codes on disk; layouts ``pq`` and ``ivf``.
-            verify: read every file and compare it with its recorded sha256 first: before anything is derived from it.
+            verify: read every file and compare it with its recorded sha256 first, before anything is derived from it.
+                Otherwise files that were found in order before, and have not changed since, are not read again
+                (:mod:`jpq_pyserini.index.verified`).
 
         Raises:
             JPQError: a file is missing, empty, truncated or damaged, or the counts, dimensions or layouts differ.
@@ -69,7 +72,7 @@ class IndexDirectory:
         for attempt in range(1, _ATTEMPTS + 1):
             before = _state(directory)
             try:
-                opened = cls._open(directory, mmap, verify)
+                opened = cls._open(directory, mmap, verify, None if vectors else VECTORS)
                 if codec and opened.record.layout != FLAT_LAYOUT:
                     opened.codec  # noqa: B018 (read and kept)
                 if vectors:
@@ -83,11 +86,13 @@ class IndexDirectory:
         raise JPQError(f"{directory} was replaced by other processes again and again: try again when they are done")
 
     @classmethod
-    def _open(cls, directory: Path, mmap: bool, verify: bool) -> "IndexDirectory":
+    def _open(cls, directory: Path, mmap: bool, verify: bool, but: str | None) -> "IndexDirectory":
         record = IndexRecord.read(directory)
         if verify:
             check_verified(directory)
-        docids = Docids(directory / DOCID)
+        else:
+            check_once(directory, record, but)
+        docids = Docids(directory / DOCID).check()
         index = layouts.read(directory / INDEX, mapped=record.layout if mmap else None)
         check_parts(directory, record, index, len(docids))
         return cls(directory, record, index, docids)

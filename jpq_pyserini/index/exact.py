@@ -92,7 +92,7 @@ class ExactIndex:
         return self._centroids[np.arange(len(self._centroids)), codes].reshape(len(codes), self._inner.d)
 
     def _search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        queries = finite(np.ascontiguousarray(queries, dtype=np.float32))
         rotated = queries if self._rotation is None else self._rotation.apply(queries)
         candidates = [proposed[proposed >= 0] for proposed in self._candidates(rotated, k)]
         scores = np.full((len(queries), k), np.finfo(np.float32).min, dtype=np.float32)
@@ -122,6 +122,17 @@ class ExactIndex:
     def _candidate_count(self, k: int) -> int:
         layout = self.layout if self._proposer is self._inner else "fastscan"  # others round as well
         return k + (default_margin(layout, k) if self.margin is None else self.margin)
+
+
+def finite(queries: np.ndarray, source: str = "what encoded the queries") -> np.ndarray:
+    """Return query vectors (B, D); :class:`JPQError` that names ``source`` if one holds NaN or infinity."""
+    sound = np.isfinite(queries).all(axis=1)
+    if not sound.all():
+        raise JPQError(
+            f"{source} gave NaN or infinity for query {int(np.argmin(sound)) + 1:,} of {len(queries):,}, which finds "
+            "nothing: train or copy the encoder again, or name another"
+        )
+    return queries
 
 
 def table_sums(table: np.ndarray, codes: np.ndarray) -> np.ndarray:

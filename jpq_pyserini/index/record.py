@@ -1,5 +1,6 @@
 """The record of an index directory, ``jpq.json``, and whether the files beside it fit it."""
 
+import hashlib
 import json
 import os
 import platform
@@ -14,7 +15,8 @@ from typing_extensions import TypedDict  # typing's own is not enough for pydant
 
 import jpq_pyserini
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD
+from jpq_pyserini.json_text import read_json
+from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD, VECTORS
 from jpq_pyserini.storage import sha256_of
 
 FORMAT_VERSION = 2  # 1, up to release 0.1: the codec's file repeats what the Faiss index holds
@@ -77,6 +79,7 @@ class IndexRecord:
         history: what has been done to the collection since, in order: documents added, indexes merged.
         sha256: file name → hexadecimal digest.
         versions: library name → version, of the libraries that wrote it.
+        digest: SHA-256 of all the rest of the record; empty in one written by release 0.1.0.
     """
 
     dimension: Annotated[int, Ge(1), Le(1 << 20)]
@@ -93,6 +96,7 @@ class IndexRecord:
     history: list[dict[str, Any]] = field(default_factory=list)
     sha256: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    digest: str = ""
     format_version: int = FORMAT_VERSION
 
     @classmethod
@@ -183,8 +187,8 @@ def verify_directory(directory: str | os.PathLike) -> list[str]:
     """Compare the files of an index directory with the sha256 in its record.
 
     Returns:
-        The names of files that are missing, differ, or have no sha256 although every index directory has them; empty
-        when all is well.
+        The names of files that are missing, differ, or have no sha256 although every index directory has them, the
+        record's own among them; empty when all is well.
 
     Raises:
         JPQError: the directory has no readable record.
@@ -194,6 +198,8 @@ def verify_directory(directory: str | os.PathLike) -> list[str]:
     needed = [INDEX, DOCID] if record.layout == FLAT_LAYOUT else [INDEX, DOCID, CODEC]
     damaged = [name for name in needed if name not in record.sha256]
     inside = [name for name in record.sha256 if name.startswith(f"{QUERY_ENCODER}/")]
+    if record.digest and record.digest != _digest_of(read_json(directory / RECORD, "copy the directory again")):
+        damaged.append(RECORD)
     if (directory / QUERY_ENCODER).is_dir() and not inside:
         damaged.append(QUERY_ENCODER)
     for name, digest in record.sha256.items():
@@ -210,9 +216,10 @@ def check_verified(directory: str | os.PathLike, but: str | None = None) -> None
     A file called ``but``, which is written anew, may be damaged.
     """
     if damaged := [name for name in verify_directory(directory) if name != but]:
+        alone = ", or set JPQ_RESCORE=0 to search without them" if damaged == [VECTORS] else ""
         raise JPQError(
             f"{directory}: {', '.join(damaged)} is missing or not the file that was written (its SHA-256 differs or is "
-            "not recorded): copy the directory again"
+            f"not recorded): copy the directory again{alone}"
         )
 
 
@@ -247,4 +254,15 @@ def write_record(directory: Path, record: IndexRecord) -> None:
     """Write ``jpq.json`` into a directory that holds everything else, with its files' digests and the versions."""
     files = {str(f.relative_to(directory)): sha256_of(f) for f in sorted(directory.rglob("*")) if f.is_file()}
     record = replace(record, sha256=files, versions=library_versions())
-    (directory / RECORD).write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
+    write_values(directory / RECORD, asdict(record))
+
+
+def write_values(path: Path, values: dict[str, Any]) -> None:
+    """Write a record as JSON, with the digest of what it says."""
+    values = json.loads(json.dumps(values))  # as it comes back from the file
+    path.write_text(json.dumps({**values, "digest": _digest_of(values)}, indent=2) + "\n", encoding="utf-8")
+
+
+def _digest_of(values: dict[str, Any]) -> str:
+    said = {name: value for name, value in values.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

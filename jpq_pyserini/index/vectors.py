@@ -27,6 +27,7 @@ import numpy as np
 
 from jpq_pyserini.data.flat import map_embeddings
 from jpq_pyserini.errors import JPQError, reason_of
+from jpq_pyserini.json_text import parse_json
 from jpq_pyserini.names import INDEX
 from jpq_pyserini.storage import new_file
 
@@ -75,7 +76,7 @@ class StoredVectors:
             size = path.stat().st_size
             with open(path, "rb") as file:
                 (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
-                header = json.loads(file.read(min(length, _LONGEST_HEADER)))
+                header = parse_json(file.read(min(length, _LONGEST_HEADER)))
             dtype, dimension = header["__metadata__"]["dtype"], int(header["__metadata__"]["dimension"])
             count, width = header[_ROWS]["shape"]
             if dtype not in DTYPES or width != _width(dtype, dimension) or header[_ROWS]["dtype"] != _KINDS[dtype]:

@@ -16,6 +16,7 @@ from jpq_pyserini.encoders.text_encoder import (
     load_text_encoder,
 )
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index.exact import finite
 from jpq_pyserini.index.record import encoder_settings
 from jpq_pyserini.names import ENCODER_MARKER, QUERY_ENCODER, RECORD
 from jpq_pyserini.plugin.ours import BARE, is_bare
@@ -108,7 +109,7 @@ class JPQQueryEncoder(QueryEncoder):
             )
         if len(queries) == 0:
             return np.empty((0, self.model.get_embedding_dimension()), dtype=np.float32)
-        return embed_queries(self.model, queries)
+        return finite(embed_queries(self.model, queries), f"the query encoder {self.encoder_dir}")
 
     def _load(self, folder: str) -> None:
         model = load_text_encoder(folder, device=self.device)

@@ -22,7 +22,7 @@ import os
 import sys
 
 from jpq_pyserini.cli import note
-from jpq_pyserini.errors import JPQError
+from jpq_pyserini.errors import JPQError, escaped
 from jpq_pyserini.names import RECORD
 from jpq_pyserini.plugin.ours import BARE, encoder_is_ours, is_index_directory
 
@@ -209,7 +209,7 @@ def _one_line(plain_hook):
     @functools.wraps(plain_hook)
     def excepthook(kind, error, traceback):
         if isinstance(error, JPQError):
-            sys.stderr.write(f"error: {error}\n")
+            sys.stderr.write(f"error: {escaped(str(error))}\n")
         else:
             plain_hook(kind, error, traceback)
 

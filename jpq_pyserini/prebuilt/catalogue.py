@@ -5,12 +5,12 @@ Ours is ``prebuilt/catalogue.json``; users name more of them in ``JPQ_PREBUILT``
 
 import difflib
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Iterator
 
 from jpq_pyserini.errors import JPQError, printable, reason_of
+from jpq_pyserini.json_text import parse_json
 from jpq_pyserini.prebuilt.entries import Entry
 from jpq_pyserini.prebuilt.paths import cache_home, local_path
 from jpq_pyserini.resources import data_folder
@@ -106,8 +106,8 @@ def _read_remote(url: str) -> str:
 
 def _parse(source: str, text: str) -> dict:
     try:
-        entries = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        entries = parse_json(text)
+    except ValueError as error:
         raise JPQError(f"{source} is no JSON ({reason_of(error)}): mend it or unset {VARIABLE}") from error
     if not isinstance(entries, dict):
         raise JPQError(f"{source} holds a {type(entries).__name__}, not an object of entries by name: mend it")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import description as describe
-from jpq_pyserini.index.record import IndexRecord, refuse_reference, verify_directory
+from jpq_pyserini.index.record import IndexRecord, refuse_reference, verify_directory, write_values
 from jpq_pyserini.names import QUERY_ENCODER, RECORD
 from jpq_pyserini.prebuilt import readme
 from jpq_pyserini.prebuilt.archive import pack as write_archive
@@ -70,7 +70,7 @@ def pack(
         archive = partial / str(draft.filename)
         public = partial / RECORD
         seen = _public(directory)
-        public.write_text(json.dumps(seen, indent=2) + "\n", encoding="utf-8")
+        write_values(public, seen)
         write_archive(directory, [*record.sha256, RECORD], archive, stem, instead={RECORD: public})
         public.unlink()
         entry = draft.model_copy(update={"size": archive.stat().st_size, **digests_of(archive, ("md5", "sha256"))})

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.json_text import read_json
 from jpq_pyserini.resume import WorkFolder
 from jpq_pyserini.storage import new_directory
 from jpq_pyserini.train.model import JPQModel
@@ -81,12 +82,14 @@ class CheckpointDirectory:
         steps = self.steps()
         if not steps:
             return None
-        folder = self.path / f"step-{steps[-1]}"
+        folder, remedy = self.path / f"step-{steps[-1]}", f"remove {self.path} and train anew"
         try:
-            facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+            facts = read_json(folder / _FACTS, remedy)
             tensors = load_file(folder / _TENSORS)
+        except JPQError:
+            raise
         except (OSError, ValueError, SafetensorError) as error:
-            raise JPQError(f"{folder} is damaged ({error}): remove {self.path} and train anew") from error
+            raise JPQError(f"{folder} is damaged ({error}): {remedy}") from error
         return Checkpoint(steps[-1], tensors, facts)
 
     def remove(self) -> None:

@@ -15,12 +15,13 @@ from jpq_pyserini.codec.opq import train_opq
 from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.codec.score_aware import improve_centroids, mean_shrinkage
 from jpq_pyserini.data.flat import FlatFolder
-from jpq_pyserini.errors import JPQError
+from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.index.coding import code_flat
 from jpq_pyserini.storage import new_directory, replacement
 from jpq_pyserini.train.config import TrainConfig
 
 _CODEC, _CODES = "codec.safetensors", "codes.npy"
+_ANEW = "remove the .checkpoint folder that it is in and train anew"
 _SCORE_AWARE_ROUNDS = 4
 _ELEMENTS = 1 << 26  # floats of directions towards neighbours held at once: 268 MB, and 1.6 times as much to work
 
@@ -105,9 +106,16 @@ def save_start(folder: str | os.PathLike, codec: ProductQuantizer, codes: np.nda
         np.save(partial / _CODES, codes, allow_pickle=False)
 
 
-def load_start(folder: str | os.PathLike) -> tuple[ProductQuantizer, np.ndarray] | None:
-    """Return what :func:`save_start` kept; None when there is nothing."""
+def load_start(folder: str | os.PathLike, count: int) -> tuple[ProductQuantizer, np.ndarray] | None:
+    """Return what :func:`save_start` kept of ``count`` documents; None when there is nothing."""
     folder = Path(folder)
     if not folder.is_dir():
         return None
-    return ProductQuantizer.load(folder / _CODEC), np.load(folder / _CODES, allow_pickle=False)
+    codec = ProductQuantizer.load(folder / _CODEC)
+    try:
+        codes = np.load(folder / _CODES, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise JPQError(f"{folder / _CODES} is damaged ({reason_of(error)}): {_ANEW}") from None
+    if codes.dtype != np.uint8 or codes.shape != (count, codec.m) or codes.max(initial=0) >= 1 << codec.nbits:
+        raise JPQError(f"{folder / _CODES} is damaged ({codes.dtype} of shape {codes.shape}): {_ANEW}")
+    return codec, codes

@@ -175,7 +175,7 @@ def _start(flat, config, checkpoints, accelerator, progress, watch):
         shutil.rmtree(kept, ignore_errors=True)
     with watch.phase("load"):
         accelerator.wait_for_everyone()
-        return initialise.load_start(folder)
+        return initialise.load_start(folder, len(flat.docids))
 
 
 def _write(run: Run, flat: FlatFolder, codec, codes, model: JPQModel, record: dict, progress: bool, watch) -> None:

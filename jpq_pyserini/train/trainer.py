@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from jpq_pyserini.data.topics import TrainingQuery
 from jpq_pyserini.encoders.text_encoder import embed_queries
+from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.train.checkpoint import Checkpoint, CheckpointDirectory, StopRequests, restore, tensors_of
 from jpq_pyserini.train.config import TrainConfig
 from jpq_pyserini.train.optimizer import check_weights, trained_parameters
@@ -179,9 +180,13 @@ class Trainer:
         if checkpoint is None:
             return False
         self.step, facts = checkpoint.step, checkpoint.facts
-        self._best = restore(checkpoint.tensors, self.model, self.train_on.optimizer)
-        self.curve, self._since = Curve(**facts["curve"]), facts["since"]
-        self.watch.resume(facts["time"])
+        try:
+            self._best = restore(checkpoint.tensors, self.model, self.train_on.optimizer)
+            self.curve, self._since = Curve(**facts["curve"]), facts["since"]
+            self.watch.resume(facts["time"])
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            place = self.checkpoints.path
+            raise JPQError(f"{place} is damaged ({reason_of(error)}): remove it and train anew") from error
         return True
 
 

@@ -243,7 +243,7 @@ def test_gzipped_runs_in_and_out(submit):
         (["--corpus-docids", "{}"], "docid is missing"),
         (["--corpus-docids", "{}/topics.tsv"], "is no docid"),
         (["--corpus-docids", "{}/cut.gz"], "cut.gz: damaged gzip file"),
-        (["--output", "{}/run.txt"], "is the run itself"),
+        (["--output", "{}/run.txt"], "is an input of this command"),
     ],
 )
 def test_bad_options(submit, words, message):

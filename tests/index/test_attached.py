@@ -154,12 +154,15 @@ def _one_byte(directory):
         (_one_byte, "was changed after .*jpq.json was written"),
     ],
 )
-def test_vectors_that_are_not_as_recorded_are_told_in_one_line(saved, damage, message):
+@pytest.mark.parametrize("checksums", [False, True])
+def test_vectors_that_are_not_as_recorded_are_told_in_one_line(saved, monkeypatch, damage, message, checksums):
+    monkeypatch.setenv("JPQ_VERIFY", str(int(checksums)))
+    message = "is missing or not the file" if checksums else message
     damage(saved)
     with pytest.raises(JPQError, match=message) as error:
         IndexDirectory.open(saved)
     assert "\n" not in str(error.value)
-    assert "JPQ_RESCORE=0" in str(error.value)
+    assert checksums or "JPQ_RESCORE=0" in str(error.value)
     parts = IndexDirectory.open(saved, vectors=False)  # the codes are not concerned
     assert type(scored_index(parts, 0)) is not RescoringIndex
 

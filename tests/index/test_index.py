@@ -127,7 +127,8 @@ def damage(directory, name, how):
         ("jpq.json", "empty", "jpq.json is damaged"),
     ],
 )
-def test_damaged_directories(tmp_path, name, how, message):
+def test_damaged_directories(tmp_path, monkeypatch, name, how, message):
+    monkeypatch.setenv("JPQ_VERIFY", "0")  # what is found without the checksums
     make_index().save(tmp_path / "ix")
     damage(tmp_path / "ix", name, how)
     with pytest.raises(JPQError, match=message) as raised:
@@ -135,7 +136,8 @@ def test_damaged_directories(tmp_path, name, how, message):
     assert "\n" not in str(raised.value)
 
 
-def test_parts_of_two_indexes(tmp_path):
+def test_parts_of_two_indexes(tmp_path, monkeypatch):
+    monkeypatch.setenv("JPQ_VERIFY", "0")
     make_index().save(tmp_path / "a")
     other = random_codec(D=24, M=12)
     JPQIndex(other, other.encode(random_embeddings(100)), [f"d{i}" for i in range(100)]).save(tmp_path / "b")

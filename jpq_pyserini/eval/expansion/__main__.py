@@ -11,7 +11,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from jpq_pyserini.cli import add_command, add_new_directory, new_parser, positive_int, run_main, say
+from jpq_pyserini.cli import add_command, add_new_directory, bounded, new_parser, positive_int, run_main, say
 from jpq_pyserini.data.corpus import Corpus
 from jpq_pyserini.data.lines import text_lines
 from jpq_pyserini.errors import JPQError
@@ -161,7 +161,13 @@ def _parser() -> argparse.ArgumentParser:
             metavar="FILE",
             help="term weights, lines of 'piece weight' tab-separated",
         )
-        add("--scale", type=float, default=100, metavar="X", help="term frequency that a weight of 1 becomes")
+        add(
+            "--scale",
+            type=bounded(float, 0, 1e6),
+            default=100,
+            metavar="X",
+            help="term frequency that a weight of 1 becomes",
+        )
     deepct.add_argument("--sqrt", action="store_true", help="take the square root of weights first")
     hdct.add_argument(
         "--aggregate", choices=list(AGGREGATES), default="avg", help="how passage weights become document weights"

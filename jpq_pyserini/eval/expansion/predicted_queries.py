@@ -10,7 +10,6 @@ Everything streams: a corpus of millions of documents needs the memory of one.
 """
 
 import itertools
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from jpq_pyserini.data.lines import text_lines
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.json_text import parse_json
 
 _JSON_LINES = re.compile(r"\.jsonl?\d*(\.gz)?$")
 _CHUNK = re.compile(r"^(?P<sample>.+\.txt)(?P<chunk>\d+)(?P<step>-\d+)?(\.gz)?$")
@@ -84,7 +84,7 @@ def _records(files) -> Iterator[tuple[str, str, list[str]]]:
                 continue
             place = f"{file}:{number}"
             try:
-                record = json.loads(line)
+                record = parse_json(line)
                 docid, queries = record["id"], record["predicted_queries"]
                 sound = isinstance(queries, list) and all(isinstance(query, str) for query in queries)
             except (ValueError, TypeError, KeyError):

@@ -7,7 +7,6 @@ without ids: they follow the order of the passages. How weights become frequenci
 """
 
 import itertools
-import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,11 +14,13 @@ from typing import TypeVar
 
 from jpq_pyserini.data.lines import text_lines
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.json_text import parse_json
 
 P = TypeVar("P")
 _NO_WORDS = ("[CLS]", "[SEP]", "[PAD]")
 
 #: How HDCT makes a document's frequency of its passages': from (frequency, passage number from 1) and their count.
+_LONGEST = 1_000_000  # words that a passage may become
 AGGREGATES: dict[str, Callable[[Sequence[tuple[int, int]], int], float]] = {
     "avg": lambda found, passages: sum(tf for tf, _ in found) / passages,
     "sum": lambda found, _: sum(tf for tf, _ in found),
@@ -82,7 +83,10 @@ def weighted_passages(
         place, line = next(lines, (place, None))
         if line is None:
             raise JPQError(f"{place} is the last line of weights, but passage {passage!r} is next: give all files")
-        yield passage, frequencies(word_weights(line, place), scale, square_root=square_root)
+        counts = frequencies(word_weights(line, place), scale, square_root=square_root)
+        if sum(counts.values()) > _LONGEST:
+            raise JPQError(f"{place}: weights that repeat words more than {_LONGEST:,} times: give a smaller --scale")
+        yield passage, counts
     if beyond := next(lines, None):
         raise JPQError(f"{beyond[0]}: more lines than passages: give the collection that the weights were made from")
 
@@ -126,7 +130,7 @@ def _docid(passage: str) -> str:
 
 def _passage(line: str, place: str) -> dict[str, str]:
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except ValueError:
         record = None
     if not isinstance(record, dict) or not isinstance(record.get("id"), str) or not record["id"]:

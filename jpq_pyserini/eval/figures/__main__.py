@@ -9,10 +9,11 @@ from jpq_pyserini.data.runs import named_paths
 from jpq_pyserini.data.topics import TrainingQuery, read_qrels, read_topics, training_pairs
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.comparison import compare
+from jpq_pyserini.eval.facts import facts_path
 from jpq_pyserini.eval.figures import ablation, points, style, tradeoff
 from jpq_pyserini.eval.figures.arguments import parser
 from jpq_pyserini.eval.measures import parse_measure
-from jpq_pyserini.storage import new_file
+from jpq_pyserini.storage import check_outputs, new_file
 
 # Figure -> its x axis, and the flags that this takes.
 _SCALES = {
@@ -28,10 +29,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, draw, write, say where."""
     args = parser().parse_args(argv)
     command = command_line("jpq_pyserini.eval.figures", argv)
+    output = Path(args.output)
+    output = output.with_suffix("") if output.suffix in (".png", ".svg", ".json") else output
+    if not output.name or output.is_dir():
+        raise JPQError(f"--output {args.output}: name files to write, without their ending, not a folder")
+    check_outputs([f"{output}{ending}" for ending in (".png", ".svg", ".json")], _inputs(args))
     with style.in_print():
         figure, drawn = {"ablation": _ablation, "negatives": _negatives}.get(args.figure, _tradeoff)(args)
-        output = Path(args.output)
-        output = output.with_suffix("") if output.suffix in (".png", ".svg", ".json") else output
         written = style.save(figure, output)
     written.append(Path(f"{output}.json"))
     with new_file(written[-1]) as file:
@@ -39,6 +43,16 @@ def main(argv: Sequence[str] | None = None) -> None:
             json.dumps({"figure": args.figure, "command": command, **drawn}, indent=2, ensure_ascii=False) + "\n"
         )
     say("wrote " + ", ".join(map(str, written)))
+
+
+def _inputs(args) -> list[str]:
+    """Return all files and folders that the arguments name to be read."""
+    found = [getattr(args, name, None) for name in ("qrels", "topics", "scores", "embeddings", "encoder")]
+    found += getattr(args, "published", [])
+    for flag in ("run", "index"):
+        paths = named_paths(getattr(args, flag, None) or [], f"--{flag}").values()
+        found += [*paths, *map(facts_path, paths)]
+    return found
 
 
 def _tradeoff(args):

@@ -1,12 +1,13 @@
 """Figure 7: what each strategy adds, over the number of bytes a document gets."""
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.figures import style
+from jpq_pyserini.json_text import parse_json
 
 _NAME = re.compile(r"(.+)@([1-9][0-9]*)")
 
@@ -18,8 +19,7 @@ def read_scores(path: str | os.PathLike, measures: Sequence[str]) -> dict[str, d
         JPQError: no such file, no such form, a measure that was not computed.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            runs = {run["name"]: run["means"] for run in json.load(file)["runs"]}
+        runs = {run["name"]: run["means"] for run in parse_json(Path(path).read_bytes())["runs"]}
     except FileNotFoundError:
         raise JPQError(f"no such file: {path}") from None
     except (ValueError, KeyError, TypeError):

@@ -1,7 +1,6 @@
 """The points of figures 1 and 4 to 6: a run's effectiveness is measured here, its size and speed are in its facts."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.facts import Facts, facts_of, facts_path, read_facts
 from jpq_pyserini.eval.figures.paper import COLLECTIONS, points_of_paper
 from jpq_pyserini.eval.measures import parse_measure
+from jpq_pyserini.json_text import parse_json
 
 _POINT_FORM = (
     "a published point is {'title': …, 'values': {'RR@10': …}, 'source': …} and facts like 'bytes_per_document', "
@@ -68,10 +68,12 @@ def of_runs(runs: Mapping[str, str | os.PathLike]) -> list[Point]:
         runs: name to run file. If no NAME was given on the command line, the title in the facts file is used.
 
     Raises:
-        JPQError: bad facts.
+        JPQError: no such run, or bad facts.
     """
     points = []
     for name, path in runs.items():
+        if not os.path.isfile(path):
+            raise JPQError(f"no such run file: {os.fspath(path)}")
         facts = read_facts(path)
         title = (facts.title if name == run_name(path) else None) or name
         points.append(Point(title, {}, facts, str(facts_path(path)), run=str(path)))
@@ -141,7 +143,7 @@ def _records(path: Path) -> list[dict]:
 
             records = yaml.safe_load(text)
         else:
-            records = json.loads(text)
+            records = parse_json(text)
     except OSError:
         raise
     except Exception as error:  # yaml's and json's own, and what is not UTF-8

@@ -10,6 +10,7 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.fusion.fusing import METHODS, NORMALISATIONS, FusedRun, Fusion, balanced_weights, default_weights
 from jpq_pyserini.eval.fusion.tuning import Tuning, simplex, tune
 from jpq_pyserini.eval.measures import parse_measure
+from jpq_pyserini.storage import check_outputs
 from jpq_pyserini.tables import as_text
 
 _EXAMPLE = """\
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     paths = named_paths(args.run)
     tune_paths = named_paths(args.tune_run, "--tune-run")
     _check(args, paths, tune_paths)
+    check_outputs([args.output], [*paths.values(), *tune_paths.values(), args.tune_qrels])
     fusion = Fusion(args.method, args.normalise, None, args.rrf_k, args.depth, args.hits)
     if tune_paths:
         dev = [read_run(tune_paths[name], name) for name in paths]
@@ -131,7 +133,9 @@ def _parser() -> argparse.ArgumentParser:
     add_runs(tuning, "each system's run on the dev queries", "--tune-run", required=False, metavar="NAME=RUN")
     add_qrels(tuning, "relevance judgements of the dev queries", "--tune-qrels", required=False)
     tuning.add_argument("--tune-measure", default="RR@10", metavar="M", help="measure to maximise")
-    tuning.add_argument("--tune-step", type=float, default=0.05, metavar="X", help="step between weights")
+    tuning.add_argument(
+        "--tune-step", type=bounded(float, 0.001, 1), default=0.05, metavar="X", help="step between weights"
+    )
     return parser
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.reproduce.experiment import names_in, substitute
+from jpq_pyserini.json_text import parse_json
 from jpq_pyserini.resume import fingerprint
 from jpq_pyserini.storage import locked, new_file
 
@@ -104,7 +105,7 @@ class Workshop:
     def record(self, task: Task) -> BuildRecord | None:
         """Return how the target was made; None if it came there by other ways."""
         try:
-            return BuildRecord(**json.loads(self._record_path(task).read_text(encoding="utf-8")))
+            return BuildRecord(**parse_json(self._record_path(task).read_bytes()))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError) as error:

@@ -1,6 +1,7 @@
 """Re-rank the top of a run with a cross-encoder, the paper's table 4: ``python -m jpq_pyserini.eval.rerank --help``."""
 
 import argparse
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,7 +34,7 @@ from jpq_pyserini.eval.rerank.ranking import reranked, score_queries
 from jpq_pyserini.eval.rerank.texts import corpus_texts, lucene_texts
 from jpq_pyserini.index import library_versions
 from jpq_pyserini.resume import fingerprint
-from jpq_pyserini.storage import locked
+from jpq_pyserini.storage import check_outputs, locked
 from jpq_pyserini.timing import Timing, summary
 
 _TAG = "rerank"
@@ -51,6 +52,12 @@ those of the first stage.
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, re-rank, write the run and its facts, say how long a query took."""
     args = _parser().parse_args(argv)
+    check_outputs(
+        [args.output, facts_path(args.output)],
+        [args.run, facts_path(args.run), args.topics, args.corpus, args.index, args.model],
+    )
+    if os.path.exists(args.output) and not os.path.isfile(args.output):
+        raise JPQError(f"--output {args.output} is a device: name a file, beside which facts and scores are written")
     with locked(args.output):
         _rerank(args, argv)
 

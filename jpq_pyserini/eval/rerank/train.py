@@ -155,7 +155,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--negatives", type=positive_int, default=3, metavar="N", help="negatives per query")
     add("--epochs", type=positive_int, default=1, metavar="N", help="passes over the training queries")
     add_batch_size(parser, 8, "queries per training step")
-    add("--lr", type=float, default=1e-4, metavar="X", help="peak learning rate; warmed up, then decayed linearly to 0")
+    add(
+        "--lr",
+        type=bounded(float, 0, 100),
+        default=1e-4,
+        metavar="X",
+        help="peak learning rate; warmed up, then decayed linearly to 0",
+    )
     add(
         "--max-length",
         type=bounded(int, 8),

@@ -12,6 +12,7 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.submission.file import Scattered, run_queries
 from jpq_pyserini.eval.submission.findings import Findings
 from jpq_pyserini.eval.submission.query import CorpusDocids, Rules, checked
+from jpq_pyserini.storage import check_outputs
 
 REPAIRS = {
     "line-ends": "make Windows line ends plain, remove a byte order mark",
@@ -113,8 +114,8 @@ def _check(args, output: str) -> None:
         raise JPQError("--repair missing needs --dummy DOCID, the document to list for a topic without results")
     if args.dummy is not None and len(args.dummy.split()) != 1:
         raise JPQError(f"--dummy {args.dummy!r}: give one docid")
-    if not args.check and os.path.exists(output) and os.path.exists(args.run) and os.path.samefile(output, args.run):
-        raise JPQError(f"{output} is the run itself: name another --output, so that the run stays as it was")
+    if not args.check:
+        check_outputs([output], [args.run, args.topics, args.corpus_docids])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -18,10 +18,11 @@ import faiss
 import numpy as np
 
 from jpq_pyserini.codec.quantizer import ProductQuantizer
-from jpq_pyserini.errors import JPQError
+from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.index.layouts import exhaustive, inverted
 from jpq_pyserini.index.layouts.exhaustive import use_huge_pages
 from jpq_pyserini.index.layouts.inverted import Coarse, released, train_coarse
+from jpq_pyserini.index.layouts.soundness import damage_of
 
 __all__ = [
     "LAYOUTS",
@@ -120,7 +121,7 @@ def read(path: str | os.PathLike, mapped: str | None = None) -> faiss.Index:
             ``ivf`` can be mapped, Faiss copies the blocks of the fast-scan layouts.
 
     Raises:
-        JPQError: the file is missing, empty, truncated or no Faiss index, or its layout cannot be mapped.
+        JPQError: the file is missing, empty, truncated, damaged or no Faiss index, or its layout cannot be mapped.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
@@ -133,10 +134,13 @@ def read(path: str | os.PathLike, mapped: str | None = None) -> faiss.Index:
             "or ivf with `python -m jpq_pyserini.index convert`"
         )
     try:
-        return faiss.read_index(path, _MAPPED_FLAGS[mapped])
-    except RuntimeError as error:
-        reason = str(error).split("Error: ")[-1].splitlines()[0]
+        index = faiss.read_index(path, _MAPPED_FLAGS[mapped])
+        if wrong := damage_of(index):
+            raise RuntimeError(wrong)
+    except (RuntimeError, MemoryError, ValueError, OverflowError) as error:  # a size that cannot be is bad_alloc
+        reason = reason_of(error).split("Error: ")[-1]
         raise JPQError(f"{path} is truncated or no Faiss index ({reason}): copy or build it again") from error
+    return index
 
 
 def layout_of(index: faiss.Index) -> str:

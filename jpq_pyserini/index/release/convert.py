@@ -6,7 +6,6 @@ the collection.
 """
 
 import itertools
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from jpq_pyserini.index.release.encoder import (
     to_text_encoder,
 )
 from jpq_pyserini.index.release.index_file import has_own_centroids, read_index
+from jpq_pyserini.json_text import parse_json
 from jpq_pyserini.storage import refuse_existing, sha256_of
 
 #: Folder inside the index directory, beside ``query_encoder``, when a document encoder was given.
@@ -148,7 +148,7 @@ def _encoder_record(documents: ReleasedEncoder | None, model) -> EncoderSettings
 def _docids(count: int, docids, collection) -> Sequence[str]:
     ids: Sequence[str]
     if docids is not None:
-        source, ids = docids, Docids(docids)
+        source, ids = docids, Docids(docids).check()
     elif collection is not None:
         source, ids = collection, [docid for docid, _ in _documents(collection)]
     else:
@@ -183,7 +183,7 @@ def _document(line: str) -> tuple[str, str]:
         if not columns:
             raise ValueError("no tab")
         return docid, "<sep>".join(column.rstrip() for column in columns)  # MS MARCO documents: URL, title, body
-    document = json.loads(line)
+    document = parse_json(line)
     docid = document["_id"] if "_id" in document else document["id"]
     text = document["text"] if "text" in document else document["contents"]
     return str(docid), (document["title"] + _SEPARATOR + text if "title" in document else text).strip()

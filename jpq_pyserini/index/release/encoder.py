@@ -6,7 +6,6 @@ folders have ``config.json`` and ``pytorch_model.bin`` but no tokenizer: that is
 ran it.
 """
 
-import json
 import os
 import pickle
 import tempfile
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jpq_pyserini.errors import JPQError, reason_of
+from jpq_pyserini.json_text import read_json
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -62,14 +62,11 @@ def read_encoder(path: str | os.PathLike) -> ReleasedEncoder:
     Raises:
         JPQError: a file is missing or damaged, or it is another model.
     """
-    path = Path(path)
+    path, remedy = Path(path), "name a query encoder folder of the authors' release"
     try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "no JSON"
-        raise JPQError(
-            f"{path}/config.json cannot be read ({reason}): name a query encoder folder of the authors' release"
-        ) from error
+        config = read_json(path / "config.json", remedy)
+    except FileNotFoundError:
+        raise JPQError(f"{path}/config.json is missing: {remedy}") from None
     if config.get("model_type", "roberta") != "roberta":
         raise JPQError(
             f"{path} is a {config['model_type']} model, the authors' encoders are roberta: name one of theirs"
