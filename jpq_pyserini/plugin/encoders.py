@@ -8,6 +8,7 @@ import numpy as np
 from pyserini.encode import DocumentEncoder, QueryEncoder
 
 from jpq_pyserini.encoders import backends
+from jpq_pyserini.encoders.query_cache import QueryCache, cache_of
 from jpq_pyserini.encoders.text_encoder import (
     QUERY_PROMPT,
     embed_passages,
@@ -62,6 +63,7 @@ class JPQQueryEncoder(QueryEncoder):
         self.model: Any = None
         self.encoder_dir: str | None = None
         self._bound_to: str | None = None
+        self._cache: QueryCache | None = None
         self.is_fixed = not is_bare(encoder_dir)  # named by the user, rather than found through the index
         if self.is_fixed:
             self._load(_query_encoder_folder(encoder_dir))
@@ -109,6 +111,11 @@ class JPQQueryEncoder(QueryEncoder):
             )
         if len(queries) == 0:
             return np.empty((0, self.model.get_embedding_dimension()), dtype=np.float32)
+        if self._cache is not None:
+            return self._cache.encode(queries, self._embed)
+        return self._embed(queries)
+
+    def _embed(self, queries: Sequence[str]) -> np.ndarray:
         return finite(embed_queries(self.model, queries), f"the query encoder {self.encoder_dir}")
 
     def _load(self, folder: str) -> None:
@@ -122,6 +129,7 @@ class JPQQueryEncoder(QueryEncoder):
             backend = backends.TORCH  # what the folder asks for is meant for CPUs
         backends.apply(model, folder, backend, self.device)
         self.model = model.half() if self.fp16 else model
+        self._cache = cache_of(folder, backend=backend, fp16=self.fp16, prefix=self.prefix, device=str(self.device))
         self.encoder_dir = folder
 
 
