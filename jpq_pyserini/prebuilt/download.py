@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 import jpq_pyserini
 from jpq_pyserini.errors import JPQError, printable
-from jpq_pyserini.prebuilt.expected import Expected
+from jpq_pyserini.prebuilt.checks import FileCheck
 
 TIMEOUT = 60.0  # seconds
 LEAST_SPEED = 1000  # bytes a second, over TIMEOUT; a server below is given up
@@ -36,7 +36,7 @@ class _NextURLError(Exception):
 def download(
     urls: Sequence[str],
     target: str | os.PathLike,
-    expected: Expected,
+    expected: FileCheck,
     *,
     label: str | None = None,
     timeout: float = TIMEOUT,
@@ -129,7 +129,7 @@ class _Transfer:
 
     url: str
     partial: Path
-    expected: Expected
+    expected: FileCheck
     timeout: float
     spare: int
     label: str | None  # None: no progress bar

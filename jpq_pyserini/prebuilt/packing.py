@@ -12,8 +12,8 @@ from jpq_pyserini.index.record import IndexRecord, refuse_reference, verify_dire
 from jpq_pyserini.names import QUERY_ENCODER, RECORD
 from jpq_pyserini.prebuilt import readme
 from jpq_pyserini.prebuilt.archive import pack as write_archive
+from jpq_pyserini.prebuilt.checks import digests_of
 from jpq_pyserini.prebuilt.entries import INDEX_DIRECTORY, Entry
-from jpq_pyserini.prebuilt.expected import digests_of
 from jpq_pyserini.storage import new_directory
 
 

@@ -8,9 +8,9 @@ from jpq_pyserini.index.release.convert import import_release
 from jpq_pyserini.index.release.encoder import old_tokenizer
 from jpq_pyserini.index.release.index_file import FAISS_FILES
 from jpq_pyserini.prebuilt.archive import GZIP, unpack
+from jpq_pyserini.prebuilt.checks import FileCheck
 from jpq_pyserini.prebuilt.download import download
 from jpq_pyserini.prebuilt.entries import Download, Entry
-from jpq_pyserini.prebuilt.expected import Expected
 from jpq_pyserini.prebuilt.paths import indexes_home
 
 _ENCODER_FILES = ("config.json", "pytorch_model.bin", "model.safetensors", "vocab.json", "merges.txt")
@@ -51,7 +51,7 @@ def fetch_release(
     sources: list[tuple[str, Download, tuple[bytes, ...]]] = [("index", entry, FAISS_FILES), ("encoder", encoder, GZIP)]
     try:
         for kind, source, magic in sources:
-            expected = Expected(source.size, source.md5, source.sha256, magic)
+            expected = FileCheck(source.size, source.md5, source.sha256, magic)
             file = indexes_home() / f".{entry.stem}.{kind}.download"
             label = f"the {kind} of {entry.name}"
             files.append(download(source.urls, file, expected, label=label, timeout=timeout, progress=progress))

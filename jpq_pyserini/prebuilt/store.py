@@ -14,9 +14,9 @@ from jpq_pyserini.index.record import IndexRecord, verify_directory
 from jpq_pyserini.names import RECORD
 from jpq_pyserini.prebuilt.archive import GZIP, unpack
 from jpq_pyserini.prebuilt.catalogue import find
+from jpq_pyserini.prebuilt.checks import FileCheck
 from jpq_pyserini.prebuilt.download import TIMEOUT, disk_error, download
 from jpq_pyserini.prebuilt.entries import RELEASE, Entry
-from jpq_pyserini.prebuilt.expected import Expected
 from jpq_pyserini.prebuilt.paths import indexes_home
 from jpq_pyserini.storage import locked, replacement
 
@@ -101,7 +101,7 @@ def _from_hub(entry: Entry, target: Path) -> bool:
 
 def _from_urls(entry: Entry, target: Path, timeout: float, progress: bool) -> None:
     """Download the entry's tarball and unpack it; after a full disk the tarball is kept for the next call."""
-    expected = Expected(entry.size, entry.md5, entry.sha256, GZIP if str(entry.filename).endswith("gz") else ())
+    expected = FileCheck(entry.size, entry.md5, entry.sha256, GZIP if str(entry.filename).endswith("gz") else ())
     archive = download(
         entry.urls,
         target.with_name(f".{target.name}.download"),

@@ -11,7 +11,7 @@ from jpq_pyserini.bench import backends, memory, nprobe
 from jpq_pyserini.bench.latency import __main__ as latency
 from jpq_pyserini.bench.latency import queries as query_cache
 from jpq_pyserini.bench.latency.queries import encoded_queries
-from jpq_pyserini.bench.latency.race import Entry, Settings, race
+from jpq_pyserini.bench.latency.race import Contender, Settings, race
 from jpq_pyserini.bench.latency.report import as_markdown
 from jpq_pyserini.bench.latency.results import Point, choose
 from jpq_pyserini.bench.latency.runs import ranked, run_file_name
@@ -124,7 +124,7 @@ def test_left_out(monkeypatch):
     data = Data(1_000_000, 768, 96)
     queries = np.zeros((1, 768), np.float32)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "scann" else name)
-    entries = [Entry(name, SYSTEMS[name].label(data), name, data, queries) for name in ("scann", "flat")]
+    entries = [Contender(name, SYSTEMS[name].label(data), name, data, queries) for name in ("scann", "flat")]
     result = race("random", data, entries, Settings(memory_limit=1))
     assert result.points == []
     assert result.left_out["ScaNN, 192x4"] == "not installed (pip install scann)"

@@ -40,7 +40,7 @@ def queries(data):
 def _searcher(name, data):
     """Build a system at its most thorough setting; skip the test when its library is not there or does not load."""
     system = SYSTEMS[name]
-    if (missing := system.why_not()) is not None:
+    if (missing := system.missing_requirement()) is not None:
         pytest.skip(f"{system.title}: {missing}")
     try:
         searcher = system.build(data)
@@ -109,8 +109,8 @@ def test_the_systems_of_the_paper_are_here():
 
 def test_what_is_not_installed_says_how(monkeypatch):
     monkeypatch.setattr(_base.importlib.util, "find_spec", lambda name: None)
-    assert SYSTEMS["flann"].why_not() == "not installed (pip install pyflann-py3)"
-    assert "pybind11" in SYSTEMS["falconn"].why_not()
+    assert SYSTEMS["flann"].missing_requirement() == "not installed (pip install pyflann-py3)"
+    assert "pybind11" in SYSTEMS["falconn"].missing_requirement()
 
 
 def test_a_library_that_does_not_load_is_left_out(tmp_path):

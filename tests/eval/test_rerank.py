@@ -12,7 +12,7 @@ from jpq_pyserini.eval.facts import read_facts
 from jpq_pyserini.eval.measures import evaluate, trec_order
 from jpq_pyserini.eval.rerank import __main__ as rerank
 from jpq_pyserini.eval.rerank.cross_encoder import load_cross_encoder, score_pairs
-from jpq_pyserini.eval.rerank.journal import Scored, ScoreJournal
+from jpq_pyserini.eval.rerank.journal import QueryScores, ScoreJournal
 from jpq_pyserini.eval.rerank.ranking import reranked
 from jpq_pyserini.eval.rerank.texts import corpus_texts
 
@@ -135,10 +135,10 @@ def test_a_journal_without_a_query_is_no_obstacle(tmp_path):
     journal.close()
     assert not (tmp_path / "j").exists()
     journal = ScoreJournal(tmp_path / "j", {"depth": 1}, resume=False)
-    journal.add("q", Scored({"d": 0.5}, 0.1))
+    journal.add("q", QueryScores({"d": 0.5}, 0.1))
     journal.close()
     again = ScoreJournal(tmp_path / "j", {"depth": 1}, resume=True)
-    assert again.done == {"q": Scored({"d": 0.5}, 0.1)}
+    assert again.done == {"q": QueryScores({"d": 0.5}, 0.1)}
     again.close()
     for damaged in ("{}\n", '["q", {}, 0.1]\n["q"\n', '["q", 1, 0.1]\n'):
         (tmp_path / "j" / "scores.jsonl").write_text(damaged)

@@ -7,14 +7,14 @@ import pytest
 
 from jpq_pyserini import JPQError
 from jpq_pyserini.prebuilt import download as module
+from jpq_pyserini.prebuilt.checks import FileCheck
 from jpq_pyserini.prebuilt.download import download, read_small
-from jpq_pyserini.prebuilt.expected import Expected
 
 from helpers.faulty_server import faulty_server
 
 BODY = hashlib.shake_256(b"an index").digest(300_000)
-KNOWN = Expected(len(BODY), hashlib.md5(BODY).hexdigest(), hashlib.sha256(BODY).hexdigest())
-DIGEST_ONLY = Expected(sha256=hashlib.sha256(BODY).hexdigest())
+KNOWN = FileCheck(len(BODY), hashlib.md5(BODY).hexdigest(), hashlib.sha256(BODY).hexdigest())
+DIGEST_ONLY = FileCheck(sha256=hashlib.sha256(BODY).hexdigest())
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_all_reasons_are_named(server, tmp_path):
 
 
 def test_without_digest_nothing_is_resumed(server, tmp_path):
-    size_only = Expected(len(BODY), magic=(BODY[:4],))
+    size_only = FileCheck(len(BODY), magic=(BODY[:4],))
     (tmp_path / "file.partial").write_bytes(BODY[:1000])
     server.faults["/a"] = [("cut", 1000)]
     assert fetch(server, tmp_path, "/a", expected=size_only).read_bytes() == BODY
@@ -179,13 +179,13 @@ def test_what_is_there_is_not_downloaded_again(server, tmp_path):
 
 def test_empty_file(server, tmp_path):
     server.files["/empty"] = b""
-    assert fetch(server, tmp_path, "/empty", expected=Expected(0)).read_bytes() == b""
+    assert fetch(server, tmp_path, "/empty", expected=FileCheck(0)).read_bytes() == b""
 
 
 def test_web_page_in_place_of_the_file(server, tmp_path):
     server.files["/page"] = b"<!DOCTYPE html><html>Sign in</html>"
     with pytest.raises(JPQError, match="perhaps a web page"):
-        fetch(server, tmp_path, "/page", expected=Expected(magic=(b"IxPT",)))
+        fetch(server, tmp_path, "/page", expected=FileCheck(magic=(b"IxPT",)))
     assert left(tmp_path) == []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jpq_pyserini.bench.latency.queries import EncodedQueries, encoded_queries
-from jpq_pyserini.bench.latency.race import Entry, Settings, race
+from jpq_pyserini.bench.latency.race import Contender, Settings, race
 from jpq_pyserini.bench.latency.results import Race
 from jpq_pyserini.bench.latency.runs import Runs
 from jpq_pyserini.bench.systems import SYSTEMS, Data
@@ -55,7 +55,7 @@ def random_race(count: int, args, settings: Settings, names: Sequence[str], scra
             vectors[start : start + _ROWS] = _unit_vectors(rng, min(_ROWS, count - start), args.dimension)
         del vectors
     queries = _unit_vectors(rng, settings.queries, args.dimension)
-    entries = [Entry(each.name, each.label(data), each.name, data, queries, group=each.title) for each in systems]
+    entries = [Contender(each.name, each.label(data), each.name, data, queries, group=each.title) for each in systems]
     result = race(f"random, {count:,} documents", data, entries, settings, note, progress)
     if data.vectors:
         os.unlink(data.vectors)
@@ -115,8 +115,8 @@ def real_race(args, settings: Settings, names: Sequence[str], scratch: Path) -> 
     return race(str(args.embeddings), data, entries, settings, note, progress, runs)
 
 
-def _entry(name: str, title: str, system: str, data: Data, queries: EncodedQueries, flat, group=None) -> Entry:
-    return Entry(name, title, system, data, queries.vectors, flat.docids, group, queries.milliseconds)
+def _entry(name: str, title: str, system: str, data: Data, queries: EncodedQueries, flat, group=None) -> Contender:
+    return Contender(name, title, system, data, queries.vectors, flat.docids, group, queries.milliseconds)
 
 
 def _document_encoder(records: Mapping[str, IndexRecord]) -> str:

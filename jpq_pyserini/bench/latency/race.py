@@ -46,7 +46,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Entry:
+class Contender:
     """One system with its data.
 
     Attributes:
@@ -78,7 +78,7 @@ def _ignore(line: str) -> None:
 def race(
     collection: str,
     data: Data,
-    entries: Sequence[Entry],
+    entries: Sequence[Contender],
     settings: Settings,
     note: Callable[[str], None] = _ignore,
     progress: Callable[[str], None] = _ignore,
@@ -119,16 +119,16 @@ def race(
     return Race(collection, data.count, data.dimension, points, left_out)
 
 
-def _check_possible(entry: Entry, settings: Settings) -> None:
+def _check_possible(entry: Contender, settings: Settings) -> None:
     system = SYSTEMS[entry.system]
-    if (missing := system.why_not()) is not None:
+    if (missing := system.missing_requirement()) is not None:
         raise JPQError(missing)
     gigabytes = system.memory(entry.data) / 1e9
     if gigabytes > settings.memory_limit:
         raise JPQError(f"would need about {gigabytes:.0f} GB of memory (--memory-limit {settings.memory_limit:g})")
 
 
-def _points(entry: Entry, worker: Worker, settings: Settings, runs: Runs | None, progress) -> list[Point]:
+def _points(entry: Contender, worker: Worker, settings: Settings, runs: Runs | None, progress) -> list[Point]:
     """Return a point for each value of the system's setting that fits; one without a setting, or without qrels."""
     name, values = SYSTEMS[entry.system].setting or (None, (None,))
     if runs is None or runs.qrels is None or not settings.sweep:
@@ -172,11 +172,11 @@ def _points(entry: Entry, worker: Worker, settings: Settings, runs: Runs | None,
     return points
 
 
-def _rescorable(entry: Entry) -> bool:
+def _rescorable(entry: Contender) -> bool:
     return SYSTEMS[entry.system].rescorable and entry.data.vectors is not None
 
 
-def _training_vectors(entry: Entry) -> int:
+def _training_vectors(entry: Contender) -> int:
     if entry.training:
         return min(entry.training.get("config", {}).get("opq_sample", 0), entry.data.count)
     most = SYSTEMS[entry.system].trained_on

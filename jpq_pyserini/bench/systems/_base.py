@@ -150,7 +150,7 @@ class System:
         """Return title and parameters, as tables show them."""
         return self.title if self.parameters is None else f"{self.title}, {self.parameters(data)}"
 
-    def why_not(self) -> str | None:
+    def missing_requirement(self) -> str | None:
         """Return what to install first; None when nothing is missing."""
         if importlib.util.find_spec(self.module) is not None:
             return None

@@ -29,7 +29,7 @@ _KINDS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Neighbourhood:
+class QueryNegatives:
     """The negatives of one query in one index.
 
     Attributes:
@@ -77,7 +77,7 @@ def check_same_collection(index: JPQIndex, flat: FlatFolder) -> None:
 def find(
     name: str, index: JPQIndex, flat: FlatFolder, queries: Sequence[TrainingQuery], vectors: np.ndarray, count: int,
     *, seed: int = 42, perplexity: float = 30.0,
-) -> list[Neighbourhood]:  # fmt: skip
+) -> list[QueryNegatives]:  # fmt: skip
     """Search both ways and lay the documents out on a plane.
 
     Args:
@@ -108,7 +108,7 @@ def find(
         rows = np.array(list(kinds), dtype=np.int64)
         places = on_a_plane(index.codec.decode(index.codes[rows]), vectors[b], seed=seed, perplexity=perplexity)
         neighbourhoods.append(
-            Neighbourhood(name, query.qid, rows, list(kinds.values()), len(jpq & bf), len(jpq), places)
+            QueryNegatives(name, query.qid, rows, list(kinds.values()), len(jpq & bf), len(jpq), places)
         )
     return neighbourhoods
 
@@ -140,7 +140,7 @@ def of_one_length(documents: np.ndarray, query: np.ndarray) -> np.ndarray:
     return np.vstack([np.column_stack([documents, missing]), np.append(scaled, 0)]).astype(np.float32)
 
 
-def draw(neighbourhoods: Sequence[Neighbourhood], *, width: float | None = None):
+def draw(neighbourhoods: Sequence[QueryNegatives], *, width: float | None = None):
     """Draw one panel a query and index: a row for each query, a column for each index."""
     from matplotlib.lines import Line2D
 
@@ -171,7 +171,7 @@ def draw(neighbourhoods: Sequence[Neighbourhood], *, width: float | None = None)
     return figure
 
 
-def record(neighbourhood: Neighbourhood, docids: Sequence[str]) -> dict:
+def record(neighbourhood: QueryNegatives, docids: Sequence[str]) -> dict:
     """Return everything that was drawn, docid by docid."""
     places = neighbourhood.places.round(3).tolist()
     return {

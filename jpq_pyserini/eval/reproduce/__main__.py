@@ -10,7 +10,7 @@ from jpq_pyserini.cli import command_line, new_parser, note, progress, run_main,
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.reproduce.experiment import Experiment
 from jpq_pyserini.eval.reproduce.loading import known_experiments, load
-from jpq_pyserini.eval.reproduce.plan import Plan, Run, in_order, missing
+from jpq_pyserini.eval.reproduce.plan import Plan, PlannedRun, in_order, missing
 from jpq_pyserini.eval.reproduce.reporting import Item, Report, as_json, as_markdown, as_text
 from jpq_pyserini.eval.reproduce.scoring import FAIL, documents_and_bytes, keep_facts, score, trainings
 from jpq_pyserini.eval.reproduce.variables import flag_of, require_files, values_of
@@ -83,7 +83,7 @@ def _make(wanted: Sequence[Task], workshop: Workshop, display: bool) -> None:
 
 def _report(
     experiment: Experiment,
-    runs: Sequence[Run],
+    runs: Sequence[PlannedRun],
     items: Sequence[Item],
     workshop: Workshop,
     values,
@@ -132,7 +132,7 @@ def _list(experiment: Experiment) -> None:
         say(f"  {flag_of(name):24}  {variable.help}{default}")
 
 
-def _show(wanted: Sequence[Task], runs: Sequence[Run], workshop: Workshop) -> None:
+def _show(wanted: Sequence[Task], runs: Sequence[PlannedRun], workshop: Workshop) -> None:
     there = [run.task.target for run in runs if run.task not in wanted]
     say(f"cd {shlex.quote(str(workshop.directory))}")
     for task in wanted:

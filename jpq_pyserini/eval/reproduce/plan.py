@@ -10,7 +10,7 @@ from jpq_pyserini.eval.reproduce.workshop import Task, Workshop
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """One condition on one set of topics, with the task that makes its run file."""
 
     condition: Condition
@@ -25,7 +25,7 @@ class Plan:
         self.experiment, self.values = experiment, values
         self._steps: dict[str, Task] = {}
 
-    def runs(self, conditions: Sequence[str] = (), topics: Sequence[str] = ()) -> list[Run]:
+    def runs(self, conditions: Sequence[str] = (), topics: Sequence[str] = ()) -> list[PlannedRun]:
         """Return the runs of the conditions and topics that match; all without a pattern.
 
         Args:
@@ -43,7 +43,7 @@ class Plan:
                 if not any(fnmatchcase(name, pattern) for name in known):
                     raise JPQError(f"{experiment.name}: no {kind} {pattern!r}: there are {', '.join(known)}")
         runs = [
-            Run(condition, experiment.topic[key], self._run(condition, key))
+            PlannedRun(condition, experiment.topic[key], self._run(condition, key))
             for condition in experiment.conditions
             if _matches(condition.name, conditions)
             for key in experiment.expected(condition)

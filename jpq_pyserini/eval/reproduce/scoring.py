@@ -9,7 +9,7 @@ from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.facts import Facts, facts_path, read_facts, write_facts
 from jpq_pyserini.eval.measures import DEFAULT_MEASURES
 from jpq_pyserini.eval.reproduce.experiment import Experiment, Topics, substitute
-from jpq_pyserini.eval.reproduce.plan import Run
+from jpq_pyserini.eval.reproduce.plan import PlannedRun
 from jpq_pyserini.eval.reproduce.published import Published
 from jpq_pyserini.eval.reproduce.workshop import Task, Workshop
 from jpq_pyserini.eval.significance import paired_t_test
@@ -68,7 +68,7 @@ def judge(value: float, expected: float | None, tolerance: float = 0.0) -> str:
 
 def score(
     experiment: Experiment,
-    runs: Sequence[Run],
+    runs: Sequence[PlannedRun],
     workshop: Workshop,
     values: Mapping[str, str],
     note: Callable[[str], None],
@@ -78,14 +78,16 @@ def score(
     Raises:
         JPQError: bad qrels, a bad run file.
     """
-    by_topics: dict[str, list[Run]] = {}
+    by_topics: dict[str, list[PlannedRun]] = {}
     for run in runs:
         if workshop.has(run.task):
             by_topics.setdefault(run.topics.topic_key, []).append(run)
     return [_score(experiment, of_topics, workshop, values, note) for of_topics in by_topics.values()]
 
 
-def _score(experiment: Experiment, runs: list[Run], workshop: Workshop, values: Mapping[str, str], note) -> Scored:
+def _score(
+    experiment: Experiment, runs: list[PlannedRun], workshop: Workshop, values: Mapping[str, str], note
+) -> Scored:
     topics, key = runs[0].topics, runs[0].topics.topic_key
     files = {run.condition.name: workshop.directory / run.task.target for run in runs}
     qrels = substitute(topics.names[1], {**values, "topic_key": key})
@@ -117,7 +119,7 @@ def _score(experiment: Experiment, runs: list[Run], workshop: Workshop, values: 
 
 
 def keep_facts(
-    run: Run,
+    run: PlannedRun,
     workshop: Workshop,
     versions: Mapping[str, str],
     *,
@@ -160,7 +162,7 @@ def keep_facts(
     return facts
 
 
-def _times(run: Run, folder: Path) -> tuple[float | None, float | None]:
+def _times(run: PlannedRun, folder: Path) -> tuple[float | None, float | None]:
     """Return the measured milliseconds of search and encoding; of a run made from other runs, the sums of theirs."""
     parts = [read_facts(folder / f"{name}.txt") for name in run.condition.runs or (run.condition.name,)]
     search = [part.ms_per_query for part in parts if part.ms_per_query is not None]
@@ -169,7 +171,7 @@ def _times(run: Run, folder: Path) -> tuple[float | None, float | None]:
     return sum(search), sum(part.encode_ms_per_query or 0 for part in parts)
 
 
-def trainings(runs: Sequence[Run], workshop: Workshop) -> dict[str, TrainingRecord]:
+def trainings(runs: Sequence[PlannedRun], workshop: Workshop) -> dict[str, TrainingRecord]:
     """Return index folder to what its record says of its training, seed included, for those that runs name."""
     found = {}
     for run in runs:
@@ -180,11 +182,11 @@ def trainings(runs: Sequence[Run], workshop: Workshop) -> dict[str, TrainingReco
     return found
 
 
-def _index_names(run: Run) -> list[str]:
+def _index_names(run: PlannedRun) -> list[str]:
     return [substitute(index, run.task.values) for index in run.condition.index]
 
 
-def documents_and_bytes(run: Run, workshop: Workshop, codes_only: bool = False) -> tuple[int | None, int | None]:
+def documents_and_bytes(run: PlannedRun, workshop: Workshop, codes_only: bool = False) -> tuple[int | None, int | None]:
     """Return N and the bytes of the run's indexes, as far as known.
 
     Of a Faiss folder its index file counts, of a Lucene folder everything, of a JPQ index directory, if ``codes_only``,
@@ -201,7 +203,7 @@ def documents_and_bytes(run: Run, workshop: Workshop, codes_only: bool = False) 
     return documents, sum(_bytes_of(folder, codes_only) for folder in folders)
 
 
-def _vector_bytes(run: Run, workshop: Workshop) -> int | None:
+def _vector_bytes(run: PlannedRun, workshop: Workshop) -> int | None:
     """Return the bytes a document of the vectors on disk that the run's indexes have; None if they have none."""
     folders = [workshop.directory / name for name in _index_names(run)]
     records = [IndexRecord.read(folder) for folder in folders if (folder / RECORD).is_file()]

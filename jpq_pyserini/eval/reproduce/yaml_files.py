@@ -121,13 +121,13 @@ def validated(model: Any, document: Any, before: str = "") -> Any:
         mistake = error.errors(include_url=False)[0]
     keys, value = _keys(mistake["loc"], document), mistake["input"]
     if isinstance(cause := mistake.get("ctx", {}).get("error"), ValueError):
-        told = reason_of(cause)
+        reason = reason_of(cause)
     elif mistake["type"] == "missing":
-        told = "missing: add it"
+        reason = "missing: add it"
     else:
         shown = f"{value:.60}" if isinstance(value, str) else f"a {type(value).__name__}"
-        told = f"{shown!r}: {mistake['msg'].removeprefix('Input ')}"
-    raise JPQError(f"{before}{keys}{': ' if keys else ''}{told}")
+        reason = f"{shown!r}: {mistake['msg'].removeprefix('Input ')}"
+    raise JPQError(f"{before}{keys}{': ' if keys else ''}{reason}")
 
 
 def _keys(loc: Sequence, document: Any) -> str:

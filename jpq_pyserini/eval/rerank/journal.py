@@ -8,7 +8,7 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.resume import GrowingLines, WorkFolder
 
 
-class Scored(NamedTuple):
+class QueryScores(NamedTuple):
     """One query's share: docid to score, and the seconds that scoring took."""
 
     scores: dict[str, float]
@@ -20,7 +20,7 @@ class ScoreJournal:
 
     Attributes:
         path: the folder.
-        done: qid to :class:`Scored`, what is in it.
+        done: qid to :class:`QueryScores`, what is in it.
     """
 
     def __init__(self, path: str | os.PathLike, settings: Mapping[str, object], *, resume: bool):
@@ -34,11 +34,11 @@ class ScoreJournal:
         self.path = self._work.path
         self._lines = GrowingLines(self.path / "scores.jsonl")
         try:
-            self.done = {qid: Scored(dict(scores), float(seconds)) for qid, scores, seconds in self._lines.read()}
+            self.done = {qid: QueryScores(dict(scores), float(seconds)) for qid, scores, seconds in self._lines.read()}
         except (ValueError, TypeError) as error:
             raise JPQError(f"{self.path} is damaged ({error}): remove it to start anew") from error
 
-    def add(self, qid: str, scored: Scored) -> None:
+    def add(self, qid: str, scored: QueryScores) -> None:
         """Note one more query."""
         self.done[qid] = scored
         self._lines.append([qid, *scored])

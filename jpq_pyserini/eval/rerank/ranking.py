@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from jpq_pyserini.eval.measures import trec_order
-from jpq_pyserini.eval.rerank.journal import Scored
+from jpq_pyserini.eval.rerank.journal import QueryScores
 from jpq_pyserini.timing import timed
 
 
@@ -32,7 +32,7 @@ def score_queries(
     topics: Mapping[str, str],
     text_of: Callable[[str], str],
     score: Callable[[str, list[str]], np.ndarray],
-) -> Iterator[tuple[str, Scored]]:
+) -> Iterator[tuple[str, QueryScores]]:
     """Score the documents of each query, a query at a time, and yield what came out.
 
     Args:
@@ -46,4 +46,4 @@ def score_queries(
         if number == 0:
             score(topics[qid], texts)
         scores, seconds = timed(score, topics[qid], texts)
-        yield qid, Scored(dict(zip(docids, scores.tolist(), strict=True)), seconds)
+        yield qid, QueryScores(dict(zip(docids, scores.tolist(), strict=True)), seconds)

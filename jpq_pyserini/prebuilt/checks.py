@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Expected:
+class FileCheck:
     """What a download must be.
 
     Attributes:
