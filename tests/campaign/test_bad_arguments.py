@@ -15,7 +15,7 @@ import pytest
 from helpers import stock as files
 from helpers.commands import call, commands
 
-_QUICK = 220
+_QUICK = 120
 _SECONDS = 120  # a case that takes longer hangs
 _RUNS = {"--run": ["{good}/run.a.txt"], "--qrels": ["{good}/qrels.txt"]}
 _JUDGED = {"--topics": ["{good}/topics.tsv"], "--qrels": ["{good}/qrels.txt"]}
@@ -71,6 +71,7 @@ BASES = {
         **{"--documents": ["300"], "--dimension": ["16"], "--queries": ["4"], "--rounds": ["1"], **_OUTPUT},
         **{"--systems": ["flat"], "--bytes": ["8"], "--queries-a-round": ["2"]},
     },
+    "gpu": {"--parts": ["none"], "--minutes": ["0.05"], **_OUTPUT},  # not run: it would measure for minutes
     "backends": {"--index": ["{good}/index"], **_JUDGED, "--rounds": ["1"]},
     "nprobe": {"--index": ["{good}/index"], **_JUDGED, "--sizes": ["100"]},
     "memory": {"--documents": ["none"]},  # starts processes of its own, which take long
@@ -181,7 +182,7 @@ def test_every_command_is_in_the_campaign():
 
 
 def test_a_sample_of_bad_arguments(places, tmp_path, monkeypatch):
-    slow = {"train", "rerank-train", "latency", "backends", "nprobe", "memory", "train-step"}
+    slow = {"train", "rerank-train", "latency", "backends", "nprobe", "memory", "train-step", "gpu"}
     cases = [case for case in _cases(places["bad"]) if case[0].words[0] not in slow]
     wrong = _try(random.Random(1).sample(cases, _QUICK), places, tmp_path, monkeypatch)
     assert not wrong, "\n".join(wrong)
