@@ -20,12 +20,12 @@ from jpq_pyserini import cli, tables
 from jpq_pyserini.bench.records import write_record
 from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.data.topics import TrainingQuery, read_topics
-from jpq_pyserini.encoders.text_encoder import load_text_encoder
+from jpq_pyserini.encoders.text_encoder import embed_with_gradients, load_text_encoder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.timing import use_threads
 from jpq_pyserini.train.config import TrainConfig
 from jpq_pyserini.train.inputs import uses_bf16
-from jpq_pyserini.train.model import JPQModel, embed_with_gradients
+from jpq_pyserini.train.model import JPQModel
 from jpq_pyserini.train.negatives import SearchedNegatives
 from jpq_pyserini.train.search import FaissCodeSearch
 from jpq_pyserini.train.step import TrainingStep

@@ -18,6 +18,7 @@ from jpq_pyserini.names import DOCID, FLAT_ENCODER, INDEX
 # vector of floats with its length before it. The floats start at byte 45, unaligned, hence the copies below.
 _HEADER = struct.Struct("<4siqqqBiQ")
 _CHUNK = 1 << 23  # floats read at once
+_LARGEST = 1e18  # of which D squares are still far from the end of float32
 _FLAT_KINDS = {b"IxFI": "inner product", b"IxF2": "L2", b"IxFl": "flat"}
 
 
@@ -105,17 +106,17 @@ class FlatFolder:
             first: row to begin with.
 
         Raises:
-            JPQError: an embedding holds NaN or infinity; the message names its row and docid.
+            JPQError: an embedding holds NaN, infinity or a value beyond 1e18; the message names its row and docid.
         """
         rows = rows or self.chunk_rows
         for start in range(first, len(self.embeddings), rows):
             chunk = np.array(self.embeddings[start : start + rows])
-            finite = np.isfinite(chunk).all(axis=1)
-            if not finite.all():
-                row = start + int(np.argmin(finite))
+            unusable = unusable_row(chunk)
+            if unusable is not None:
+                row = start + unusable[0]
                 raise JPQError(
-                    f"{self.path}: the embedding of docid {self.docids[row]} (row {row}) holds NaN or infinity "
-                    f"({int((~finite).sum())} such rows near it): encode that document again"
+                    f"{self.path}: the embedding of docid {self.docids[row]} (row {row}) {unusable[1]}: encode that "
+                    "document again"
                 )
             yield start, chunk
 
@@ -133,6 +134,17 @@ class FlatFolder:
         for place, row in enumerate(rows):
             sample[place] = self.embeddings[row]
         return sample
+
+
+def unusable_row(embeddings: np.ndarray) -> tuple[int, str] | None:
+    """Return the first row of (n, D) float32 embeddings that cannot be searched, and why; None when there is none."""
+    usable = np.abs(embeddings).max(axis=1, initial=0) < _LARGEST  # NaN is not
+    if usable.all():
+        return None
+    row = int(np.argmin(usable))
+    if not np.isfinite(embeddings[row]).all():
+        return row, "holds NaN or infinity"
+    return row, f"holds a value of {np.abs(embeddings[row]).max():.0e}, whose square is beyond float32"
 
 
 def map_embeddings(path: Path) -> np.memmap:

@@ -48,6 +48,7 @@ def export(model, folder: str | os.PathLike, backend: str) -> None:
     if backend != TORCH:
         target = Path(folder) / _FILES[backend]
         target.parent.mkdir(exist_ok=True)
+        _transformer_of(model, backend)
         _export(model, target, backend == ONNX_INT8)
     marker = Path(folder) / ENCODER_MARKER
     settings = saved_settings(folder) | {"backend": backend}
@@ -63,6 +64,7 @@ def exported(model, backend: str, device: str = "cpu"):
     check_backend(backend)
     if backend != TORCH:
         _check_device(backend, device)
+        _transformer_of(model, backend)
         with tempfile.TemporaryDirectory() as scratch:
             target = Path(scratch) / _FILES[backend]
             target.parent.mkdir()
@@ -86,9 +88,17 @@ def apply(model, folder: str | os.PathLike, backend: str, device: str = "cpu") -
             f"{path} is missing: make it with `python -m jpq_pyserini.index convert --encoder-backend {backend}`"
         )
     _check_device(backend, device)
-    transformer = model[0]
+    transformer = _transformer_of(model, backend)
     names, run = (_openvino if backend == OPENVINO else _onnxruntime)(path)
     transformer.model = _ExportedModel(transformer.model.config, names, run)
+
+
+def _transformer_of(model, backend: str):
+    """Return the first module of a model; :class:`JPQError` if it is none that can be exported."""
+    if not isinstance(getattr(model[0], "model", None), torch.nn.Module):
+        kind = type(model[0]).__name__
+        raise JPQError(f"the encoder backend {backend} runs transformers, not a {kind}: use the backend torch")
+    return model[0]
 
 
 def _check_device(backend: str, device: str) -> None:

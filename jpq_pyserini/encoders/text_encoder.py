@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jpq_pyserini.encoders.limits import QUERY, length_limit, set_length_limit
+from jpq_pyserini.encoders.loading import load_model
 from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.json_text import parse_json
 from jpq_pyserini.names import ENCODER_MARKER
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 QUERY_PROMPT, PASSAGE_PROMPT = "query", "document"
+_BARE: dict[str, Any] = {"show_progress_bar": False, "convert_to_numpy": True}
 #: Of what :func:`save_text_encoder` writes.
 FORMAT_VERSION = 1
 
@@ -68,30 +71,33 @@ def load_text_encoder(
     max_length: int | None = None,
     prompt: str | None = None,
     passage_prefix: str | None = None,
+    truncate_dim: int | None = None,
     device: str = "cpu",
 ) -> "SentenceTransformer":
     """Load a text encoder as a ``SentenceTransformer``.
 
     Args:
         name_or_path: A sentence-transformers model, or a plain Hugging Face model with ``pooling``; name or folder.
-        pooling: ``"cls"`` or ``"mean"``: build the pooling on top of the plain transformer, ignoring what the folder
-            itself says. None: the folder must be a sentence-transformers model.
+        pooling: ``"cls"``, ``"mean"`` or ``"lasttoken"``: build the pooling on top of the plain transformer,
+            ignoring what the folder itself says. None: the folder must be a sentence-transformers model.
         l2_norm: Append L2 normalisation; only with ``pooling``.
         max_length: Truncate texts at this many tokens; None keeps the model's own limit.
         prompt: Text put before every query; kept in the saved folder.
         passage_prefix: Text put before every passage, with a space; None keeps the model's own prompt.
+        truncate_dim: Keep the first so many dimensions (Matryoshka models); None keeps what the model says.
         device: torch device name.
 
     Raises:
-        JPQError: the model cannot be loaded, or says nothing of its pooling and ``pooling`` is None.
+        JPQError: the model cannot be loaded, or says nothing of its pooling and ``pooling`` is None; its files lack
+            weights or the tokenizer.
     """
     if l2_norm and pooling is None:
         raise JPQError(f"--l2-norm was given without --pooling for {name_or_path}: say --pooling cls or --pooling mean")
     try:
         saved_settings(name_or_path)  # of a format that this release knows
         with quietly():
-            model = _load(str(name_or_path), pooling, l2_norm, device)
-            return _prepared(model, max_length, prompt, passage_prefix)
+            model = load_model(str(name_or_path), pooling, l2_norm, device)
+            return _prepared(model, max_length, prompt, passage_prefix, truncate_dim)
     except JPQError:
         raise
     except Exception as error:  # each library below has its own exception types
@@ -102,20 +108,29 @@ def load_text_encoder(
 
 
 def query_prompt(model: "SentenceTransformer") -> str:
-    """Return the text that the model wants before a query; empty for most models."""
-    return (model.prompts or {}).get(QUERY_PROMPT) or ""
+    """Return the text that ``encode_query`` puts before a query; empty for most models."""
+    prompts = model.prompts or {}
+    return prompts.get(QUERY_PROMPT, prompts.get(getattr(model, "default_prompt_name", None) or "")) or ""
 
 
 def embed_queries(model: "SentenceTransformer", queries: Sequence[str], batch_size: int = 64, **options) -> np.ndarray:
-    """Encode queries with the model's query prompt; returns (B, D) float32."""
-    return _embed(model, queries, prompt=query_prompt(model) or None, batch_size=batch_size, **options)
+    """Encode queries with ``encode_query``: the model's tower and prompt for them; returns (B, D) float32."""
+    return _array(
+        model.encode_query(list(queries), prompt=query_prompt(model), batch_size=batch_size, **_BARE | options)
+    )
 
 
 def embed_passages(model: "SentenceTransformer", texts: Sequence[str], batch_size: int = 32, **options) -> np.ndarray:
-    """Encode passages with the model's document prompt, if it has one; returns (N, D) float32."""
-    prompts = model.prompts or {}
-    prompt = prompts.get(PASSAGE_PROMPT) or prompts.get("passage") or None
-    return _embed(model, texts, prompt=prompt, batch_size=batch_size, **options)
+    """Encode passages with ``encode_document``: the model's tower and prompt for them; returns (N, D) float32."""
+    return _array(model.encode_document(list(texts), batch_size=batch_size, **_BARE | options))
+
+
+def embed_with_gradients(model: "SentenceTransformer", queries: Sequence[str]):
+    """Encode queries as :func:`embed_queries` does, keeping the graph; returns a tensor (B, D) float32."""
+    features = model.preprocess(list(queries), prompt=query_prompt(model), task=QUERY)
+    device = model.device
+    features = {key: value.to(device) if hasattr(value, "to") else value for key, value in features.items()}
+    return model(features, task=QUERY)["sentence_embedding"].float()[:, : model.truncate_dim]
 
 
 def save_text_encoder(model: "SentenceTransformer", path: str | os.PathLike) -> None:
@@ -125,31 +140,21 @@ def save_text_encoder(model: "SentenceTransformer", path: str | os.PathLike) -> 
     record = {
         "format_version": FORMAT_VERSION,
         "dimension": model.get_embedding_dimension(),
-        "max_length": model.max_seq_length,
+        "max_length": length_limit(model, QUERY),
         "prompt": query_prompt(model),
     }
     (Path(path) / ENCODER_MARKER).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-def _load(name_or_path: str, pooling: str | None, l2_norm: bool, device: str) -> "SentenceTransformer":
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
-
-    if pooling is not None:
-        transformer = Transformer(name_or_path)
-        modules = [transformer, Pooling(transformer.get_embedding_dimension(), pooling_mode=pooling)]
-        return SentenceTransformer(modules=modules + [Normalize()] * l2_norm, device=device)
-    if os.path.isdir(name_or_path) and not os.path.isfile(os.path.join(name_or_path, "modules.json")):
-        raise JPQError(
-            f"{name_or_path} has no modules.json, so its pooling is unknown: "
-            "add --pooling cls or --pooling mean, and --l2-norm if its embeddings are normalised"
-        )
-    return SentenceTransformer(name_or_path, device=device)
-
-
-def _prepared(model, max_length: int | None, prompt: str | None, passage_prefix: str | None):
+def _prepared(model, max_length: int | None, prompt: str | None, passage_prefix: str | None, truncate_dim: int | None):
     if max_length is not None:
-        model.max_seq_length = max_length
+        set_length_limit(model, max_length)
+    if truncate_dim is not None:
+        model.truncate_dim = None
+        full = model.get_embedding_dimension()
+        if not 1 <= truncate_dim <= full:
+            raise JPQError(f"--truncate-dim {truncate_dim}: the encoder has {full} dimensions; give at most as many")
+        model.truncate_dim = truncate_dim
     if prompt is not None:
         model.prompts = {**model.prompts, QUERY_PROMPT: prompt}
     if passage_prefix is not None:  # joined as Pyserini's own encoders do it
@@ -183,8 +188,5 @@ def quietly() -> Iterator[None]:
                     bars.enable_progress_bar()
 
 
-def _embed(model, texts, *, prompt, batch_size, show_progress_bar=False) -> np.ndarray:
-    embeddings = model.encode(
-        list(texts), prompt=prompt, batch_size=batch_size, show_progress_bar=show_progress_bar, convert_to_numpy=True
-    )
+def _array(embeddings) -> np.ndarray:
     return np.ascontiguousarray(embeddings, dtype=np.float32)

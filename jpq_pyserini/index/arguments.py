@@ -88,7 +88,7 @@ def _embed_parser(commands) -> None:
     cli.add_corpus(parser, "passages")
     add("--encoder", required=True, metavar="NAME", help="passage encoder: Hugging Face or sentence-transformers model")
     cli.add_output(parser, "flat Faiss folder to write (index, docid); must not exist", "FLAT")
-    add("--pooling", choices=("cls", "mean"), help="pooling, for a plain Hugging Face model")
+    add("--pooling", choices=("cls", "mean", "lasttoken"), help="pooling, for a plain Hugging Face model")
     add("--l2-norm", "--l2-normalise", "--l2-normalize", action="store_true", help="normalise the embeddings")
     add(
         "--max-length",
@@ -97,6 +97,8 @@ def _embed_parser(commands) -> None:
         help="maximum passage length in tokens (default: the model's)",
     )
     add("--prefix", metavar="TEXT", help="text put before every passage, with a space (default: the model's prompt)")
+    words = "keep the first D dimensions of a Matryoshka model (default: what the model says)"
+    add("--truncate-dim", type=cli.positive_int, metavar="D", help=words)
     add("--encoder-backend", choices=_BACKENDS, default="torch", help="what runs the encoder; onnx needs the CPU")
     cli.add_batch_size(parser, BATCH_SIZE)
     cli.add_device(parser)

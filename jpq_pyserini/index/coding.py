@@ -13,7 +13,7 @@ from tqdm import tqdm
 from jpq_pyserini.codec.neighbours import REFERENCE, Neighbourhood
 from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.data.corpus import Corpus
-from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.data.flat import FlatFolder, unusable_row
 from jpq_pyserini.encoders.text_encoder import embed_passages
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.attached import ArrayVectors, RawVectors, Vectors
@@ -49,10 +49,9 @@ def encode(
 
 def check_finite(embeddings: np.ndarray, docids: Sequence[str]) -> None:
     """Raise :class:`JPQError` with the first docid whose embedding, of (n, D), is not finite."""
-    finite = np.isfinite(embeddings).all(axis=1)
-    if not finite.all():
-        docid = docids[int(np.argmin(finite))]
-        raise JPQError(f"the embedding of docid {docid} holds NaN or infinity: encode that document again")
+    unusable = unusable_row(embeddings)
+    if unusable is not None:
+        raise JPQError(f"the embedding of docid {docids[unusable[0]]} {unusable[1]}: encode that document again")
 
 
 def check_codes(codes: np.ndarray, docids: Sequence[str], codec: ProductQuantizer) -> None:

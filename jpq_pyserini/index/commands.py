@@ -48,6 +48,7 @@ def embed(args: argparse.Namespace) -> None:
         l2_norm=args.l2_norm,
         max_length=args.max_length,
         prefix=args.prefix,
+        truncate_dim=args.truncate_dim,
         backend=args.encoder_backend,
         batch_size=args.batch_size,
         device=args.device,

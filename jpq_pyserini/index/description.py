@@ -1,12 +1,14 @@
 """What an index directory's record says: as text, and in Markdown for READMEs of prebuilt indexes and model cards."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from jpq_pyserini.codec.quantizer import ProductQuantizer
+from jpq_pyserini.encoders.text_encoder import saved_settings
 from jpq_pyserini.index.record import EncoderSettings, IndexRecord, TrainingRecord
 from jpq_pyserini.index.vectors import row_bytes
-from jpq_pyserini.names import CODEC
+from jpq_pyserini.names import CODEC, QUERY_ENCODER
 from jpq_pyserini.tables import as_markdown
 
 
@@ -101,13 +103,15 @@ def as_text(directory: Path, record: IndexRecord) -> str:
         f"{flat / a_document:.0f}x smaller than flat",
         *_assignment_lines(directory),
         f"layout     {record.layout}",
+        f"metric     {record.metric.replace('_', ' ')}",
     ]
     if record.lists:
         lines.append("lists      " + ", ".join(f"{name} {value}" for name, value in record.lists.items()))
     if record.vectors:
         lines.append(f"vectors    {_vectors(record)}")
     if record.encoder:
-        lines.append(f"encoder    {record.encoder.get('name_or_path')}")
+        lines.append(f"encoder    {record.encoder.get('name_or_path')}{_of_passages(record.encoder)}")
+    lines += _query_lines(directory)
     lines += _training_lines(record.training)
     lines += [f"history    {_event_line(event)}" for event in record.history]
     sizes = {name: (directory / name).stat().st_size for name in record.sha256 if (directory / name).is_file()}
@@ -116,6 +120,29 @@ def as_text(directory: Path, record: IndexRecord) -> str:
             lines.append(f"file       {name}, {size:,} bytes")
     lines.append(f"total      {sum(sizes.values()):,} bytes")
     return "\n".join(lines)
+
+
+def _of_passages(encoder: Mapping) -> str:
+    said = [f"pooling {encoder['pooling']}"] if encoder.get("pooling") else []
+    said += ["normalised"] if encoder.get("l2_norm") else []
+    said += [f"passages cut at {encoder['max_length']} tokens"] if encoder.get("max_length") else []
+    said += [f"passage prefix {encoder['passage_prefix']!r}"] if encoder.get("passage_prefix") else []
+    return f" ({', '.join(said)})" if said else ""
+
+
+def _query_lines(directory: Path) -> list[str]:
+    """Say how a query is encoded, from the files of the query encoder."""
+    folder = directory / QUERY_ENCODER
+    settings = saved_settings(folder)
+    if not settings:
+        return []
+    limit, prompt = settings.get("max_length"), settings.get("prompt")
+    modules = folder / "modules.json"
+    normalised = modules.is_file() and '"Normalize"' in modules.read_text(encoding="utf-8").replace(".", '"')
+    return [
+        f"queries    {f'cut at {limit} tokens' if limit else 'of any length'}, "
+        f"{f'prompt {prompt!r} (counted)' if prompt else 'no prompt'}, {'' if normalised else 'not '}normalised"
+    ]
 
 
 def _assignment_lines(directory: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ def embed_corpus(
     l2_norm: bool = False,
     max_length: int | None = None,
     prefix: str | None = None,
+    truncate_dim: int | None = None,
     backend: str = "torch",
     batch_size: int = BATCH_SIZE,
     device: str | None = None,
@@ -41,6 +43,7 @@ def embed_corpus(
         max_length: passages are cut at this many tokens; None: the model's own limit.
         prefix: put before every passage with a space, as Pyserini's ``--prefix``; None: the prompt for documents that
             the model has, if any.
+        truncate_dim: dimensions kept, of a Matryoshka model; None: what the model says.
         backend: what runs the encoder: see :mod:`jpq_pyserini.encoders.backends`.
         batch_size: passages encoded at once.
         device: torch device; None: a GPU if there is one.
@@ -57,7 +60,14 @@ def embed_corpus(
         raise JPQError(f"a batch size of {batch_size}: must be at least 1")
     if max_length is not None and max_length < 1:
         raise JPQError(f"a maximum length of {max_length}: must be at least 1")
-    settings = {"name_or_path": encoder, "pooling": pooling, "l2_norm": l2_norm, "max_length": max_length}
+    settings: dict[str, Any] = {
+        "name_or_path": encoder,
+        "pooling": pooling,
+        "l2_norm": l2_norm,
+        "max_length": max_length,
+    }
+    if truncate_dim is not None:
+        settings["truncate_dim"] = truncate_dim
     with locked(output):
         refuse_existing(output)
         documents = Corpus(corpus)

@@ -34,6 +34,7 @@ class EncoderSettings(TypedDict, total=False):
     max_length: int | None
     prompt: str | None
     passage_prefix: str | None
+    truncate_dim: int | None
 
 
 class TrainingRecord(TypedDict, total=False):
@@ -179,7 +180,8 @@ def encoder_settings(directory: str | os.PathLike, name_or_path: str | None = No
             f"the document encoder {name}, recorded in {Path(directory) / RECORD}, is not here: say where with "
             "--encoder, or name it instead of the index"
         )
-    settings = {key: recorded.get(key) for key in ("pooling", "l2_norm", "max_length", "prompt", "passage_prefix")}
+    names = ("pooling", "l2_norm", "max_length", "prompt", "passage_prefix", "truncate_dim")
+    settings: dict[str, Any] = {name: recorded.get(name) for name in names}
     return {"name_or_path": name, **settings, "l2_norm": bool(settings["l2_norm"])}
 
 

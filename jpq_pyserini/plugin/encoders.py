@@ -8,6 +8,7 @@ import numpy as np
 from pyserini.encode import DocumentEncoder, QueryEncoder
 
 from jpq_pyserini.encoders import backends
+from jpq_pyserini.encoders.limits import DOCUMENT, length_limit, replace_prompt, set_length_limit
 from jpq_pyserini.encoders.query_cache import QueryCache, cache_of
 from jpq_pyserini.encoders.text_encoder import (
     QUERY_PROMPT,
@@ -15,6 +16,7 @@ from jpq_pyserini.encoders.text_encoder import (
     embed_queries,
     is_jpq_encoder,
     load_text_encoder,
+    query_prompt,
 )
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.exact import finite
@@ -121,7 +123,9 @@ class JPQQueryEncoder(QueryEncoder):
     def _load(self, folder: str) -> None:
         model = load_text_encoder(folder, device=self.device)
         if self.prefix is not None:  # joined as Pyserini's own encoders do it
-            model.prompts = {**model.prompts, QUERY_PROMPT: f"{self.prefix} " if self.prefix else ""}
+            prompt = f"{self.prefix} " if self.prefix else ""
+            replace_prompt(model, query_prompt(model), prompt)
+            model.prompts = {**model.prompts, QUERY_PROMPT: prompt}
         backend = self.backend or (backends.TORCH if self.fp16 else backends.saved_backend(folder))
         if self.fp16 and backend != backends.TORCH:
             raise JPQError(f"half precision was asked for with the encoder backend {backend}: leave one of them out")
@@ -154,7 +158,7 @@ class JPQDocumentEncoder(DocumentEncoder):
         settings = _document_settings(model_name)
         self.max_length = settings.get("max_length")
         self.model = load_text_encoder(device=device, **settings)
-        self._own_limit = self.model.max_seq_length
+        self._own_limit = length_limit(self.model, DOCUMENT)
 
     @property
     def dimension(self) -> int:
@@ -184,7 +188,7 @@ class JPQDocumentEncoder(DocumentEncoder):
         if len(texts) == 0:
             return np.empty((0, self.model.get_embedding_dimension()), dtype=np.float32)
         if self.max_length is None and max_length is not None:
-            self.model.max_seq_length = min(max_length, self._own_limit or max_length)
+            set_length_limit(self.model, min(max_length, self._own_limit or max_length), DOCUMENT)
         return embed_passages(self.model, texts)
 
 

@@ -18,6 +18,7 @@ from jpq_pyserini.cli import (
     add_topics,
     dataclass_from_arguments,
     new_parser,
+    positive_int,
     run_main,
     say,
 )
@@ -43,7 +44,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     report = train_index(
         args.embeddings,
-        EncoderSource(args.encoder, args.pooling, args.l2_norm, args.query_prefix, args.passage_max_length),
+        EncoderSource(
+            args.encoder,
+            args.pooling,
+            args.l2_norm,
+            args.query_prefix,
+            args.passage_max_length,
+            args.passage_prefix,
+            args.truncate_dim,
+        ),
         args.output,
         args.topics,
         args.qrels,
@@ -79,7 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     encoder.add_argument(
         "--encoder", required=True, metavar="NAME", help="encoder that made the embeddings: name or folder"
     )
-    encoder.add_argument("--pooling", choices=("cls", "mean"), help="pooling of a plain Hugging Face model")
+    encoder.add_argument(
+        "--pooling", choices=("cls", "mean", "lasttoken"), help="pooling of a plain Hugging Face model"
+    )
     encoder.add_argument("--l2-norm", action="store_true", help="normalise its embeddings; with --pooling")
     encoder.add_argument("--query-prefix", metavar="S", help="text put before every query (default: the model's own)")
     encoder.add_argument(
@@ -87,6 +98,14 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         help="maximum passage length (tokens) used when the embeddings were made; stored in the index",
+    )
+    encoder.add_argument(
+        "--passage-prefix",
+        metavar="S",
+        help="text that was put before every passage, with a space, when the embeddings were made; stored in the index",
+    )
+    encoder.add_argument(
+        "--truncate-dim", type=positive_int, metavar="D", help="dimensions kept, if a Matryoshka model was cut"
     )
     add_dataclass_arguments(parser.add_argument_group("training"), TrainConfig)
     return parser

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,7 +13,8 @@ from accelerate.tracking import get_available_trackers
 
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.data.topics import TrainingQuery, read_qrels, read_topics, training_pairs
-from jpq_pyserini.encoders.text_encoder import load_text_encoder
+from jpq_pyserini.encoders.limits import limit_queries
+from jpq_pyserini.encoders.text_encoder import load_text_encoder, query_prompt
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.record import EncoderSettings
 from jpq_pyserini.resume import fingerprint
@@ -30,10 +32,12 @@ class EncoderSource:
 
     Attributes:
         name_or_path: a sentence-transformers model, or a plain Hugging Face one with ``pooling``.
-        pooling: ``"cls"``, ``"mean"`` or None.
+        pooling: ``"cls"``, ``"mean"``, ``"lasttoken"`` or None.
         l2_norm: normalise; only with ``pooling``.
         query_prompt: text before every query; None for the model's own.
         passage_max_length: tokens at which the passages of the flat folder were cut, recorded for adding documents.
+        passage_prefix: text that was put before each of them, with a space; likewise.
+        truncate_dim: dimensions kept, of a Matryoshka model; None for what the model says.
     """
 
     name_or_path: str
@@ -41,44 +45,68 @@ class EncoderSource:
     l2_norm: bool = False
     query_prompt: str | None = None
     passage_max_length: int | None = None
+    passage_prefix: str | None = None
+    truncate_dim: int | None = None
 
     def __post_init__(self):
         if self.passage_max_length is not None and self.passage_max_length < 1:
             raise JPQError(f"--passage-max-length {self.passage_max_length} is not a whole number of at least 1")
 
     def load(self, flat: FlatFolder, max_query_length: int, device: str):
-        """Load the ``SentenceTransformer``; :class:`JPQError` if its dimension is not that of ``flat``."""
+        """Load the ``SentenceTransformer``, its queries cut at ``max_query_length`` tokens besides their prompt.
+
+        Raises:
+            JPQError: its dimension is not that of ``flat``, or it does not take so many tokens.
+        """
+        given = self.pooling is not None or not self._made(flat)
         encoder = load_text_encoder(
             self.name_or_path,
-            pooling=self.pooling,
-            l2_norm=self.l2_norm,
-            max_length=max_query_length,
+            pooling=self.pooling if given else flat.encoder.get("pooling"),
+            l2_norm=self.l2_norm if given else bool(flat.encoder.get("l2_norm")),
             prompt=self.query_prompt,
+            truncate_dim=self.truncate_dim or (flat.encoder.get("truncate_dim") if self._made(flat) else None),
             device=device,
         )
+        limit_queries(encoder, max_query_length, query_prompt(encoder))
         dimension = encoder.get_embedding_dimension()
         if dimension != flat.embeddings.shape[1]:
             raise JPQError(
                 f"the encoder {self.name_or_path} has dimension {dimension}, the embeddings in {flat.path} have "
                 f"{flat.embeddings.shape[1]}: name the encoder that the collection was encoded with"
+                + (", or the dimension that was kept as --truncate-dim" if dimension > flat.embeddings.shape[1] else "")
             )
         return encoder
 
     def document_record(self, flat: FlatFolder) -> EncoderSettings:
-        """What ``jpq.json`` says of the document encoder, which is the untouched one; some of it ``flat`` knows."""
+        """What ``jpq.json`` says of the document encoder: what ``flat`` records, else this encoder, untouched."""
         recorded = flat.encoder
-        prefix = recorded.get("passage_prefix")
-        name = self.name_or_path
-        settings: EncoderSettings = {
-            "name_or_path": os.path.abspath(name) if os.path.isdir(name) else name,
+        here = {
+            "name_or_path": _place(self.name_or_path),
             "pooling": self.pooling,
             "l2_norm": self.l2_norm,
-            "max_length": self.passage_max_length or recorded.get("max_length"),
-            "prompt": None,
+            "truncate_dim": self.truncate_dim,
         }
-        if prefix is not None:
-            settings["passage_prefix"] = prefix
-        return settings
+        record = here | {name: recorded[name] for name in here if "name_or_path" in recorded and name in recorded}
+        prefix = recorded.get("passage_prefix") if self.passage_prefix is None else self.passage_prefix
+        record |= {"max_length": self.passage_max_length or recorded.get("max_length"), "prompt": None}
+        record |= {"passage_prefix": prefix}
+        optional = ("passage_prefix", "truncate_dim")
+        return cast(
+            EncoderSettings, {n: value for n, value in record.items() if value is not None or n not in optional}
+        )
+
+    def fingerprint(self) -> dict:
+        """All of it, the folder of the encoder as a place, however its path is written."""
+        return asdict(self) | {"name_or_path": _place(self.name_or_path)}
+
+    def _made(self, flat: FlatFolder) -> bool:
+        """Whether ``flat`` records that its embeddings are this encoder's."""
+        name = flat.encoder.get("name_or_path")
+        return name is not None and _place(name) == _place(self.name_or_path)
+
+
+def _place(name: str) -> str:
+    return os.path.realpath(name) if os.path.isdir(name) else name
 
 
 @dataclass(frozen=True)
@@ -153,7 +181,7 @@ class Run:
         files |= {"index": Path(self.embeddings, "index"), "docid": Path(self.embeddings, "docid")}
         files |= {"topics": self.training.topics, "qrels": self.training.qrels}
         files |= {"dev_topics": self.dev.topics, "dev_qrels": self.dev.qrels, "negatives_run": self.negatives_run}
-        return settings | asdict(self.encoder) | {name: fingerprint(path) for name, path in files.items()}
+        return settings | self.encoder.fingerprint() | {name: fingerprint(path) for name, path in files.items()}
 
 
 def is_normalised(flat: FlatFolder) -> bool:

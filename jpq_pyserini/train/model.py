@@ -5,7 +5,6 @@ import torch
 from torch import Tensor, nn
 
 from jpq_pyserini.codec.quantizer import ProductQuantizer
-from jpq_pyserini.encoders.text_encoder import query_prompt
 
 
 class JPQModel(nn.Module):
@@ -54,17 +53,6 @@ class JPQModel(nn.Module):
     def documents(self, rows: Tensor) -> Tensor:
         """Return uncompressed embeddings (…, D) of documents by row (…), unrotated, without gradients."""
         return torch.from_numpy(np.ascontiguousarray(self.flat[rows.cpu().numpy()])).to(rows.device)
-
-
-def embed_with_gradients(encoder, queries: list[str]) -> Tensor:
-    """Encode queries as :func:`~jpq_pyserini.encoders.text_encoder.embed_queries` does, keeping the graph.
-
-    Returns (B, D) float32.
-    """
-    features = encoder.preprocess(queries, prompt=query_prompt(encoder) or None)
-    device = encoder.device
-    features = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in features.items()}
-    return encoder(features)["sentence_embedding"].float()
 
 
 def table_scores(rotated_queries: Tensor, centroids: Tensor, codes: Tensor) -> Tensor:

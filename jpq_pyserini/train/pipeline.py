@@ -41,7 +41,8 @@ from jpq_pyserini.train.negatives import make_negatives
 from jpq_pyserini.train.optimizer import DivergenceError
 from jpq_pyserini.train.report import TrainReport, training_record
 from jpq_pyserini.train.run_negatives import negatives_of_run
-from jpq_pyserini.train.search import RescoredSearch, index_search
+from jpq_pyserini.train.search import RescoredSearch, flat_search, index_search
+from jpq_pyserini.train.start_check import warn_of_misfits
 from jpq_pyserini.train.step import TrainingStep
 from jpq_pyserini.train.stopwatch import Stopwatch
 from jpq_pyserini.train.trainer import Trainer, total_steps
@@ -116,6 +117,8 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
             accelerator.init_trackers("jpq", config=asdict(config))
         encoder = run.encoder.load(flat, config.max_query_length, str(accelerator.device))
         scale = config.score_scale or (NORMALISED_SCORE_SCALE if is_normalised(flat) else 1.0)
+        if accelerator.is_main_process:
+            warn_of_misfits(encoder, flat, training or dev)
         steps = total_steps(config, len(training))
         checkpoints = _checkpoints(run, resume, accelerator) if steps else None
 
@@ -128,7 +131,8 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
         negatives = make_negatives(config, model, flat, search, training, table)
         step = TrainingStep(model, negatives, training, config, scale, steps, watch)
         final = RescoredSearch(search, model, config.rescore) if config.rescore else search
-    trainer = Trainer(step, final, dev, accelerator, checkpoints, progress)
+    beside = flat_search(model, flat) if config.compress and dev else None
+    trainer = Trainer(step, final, dev, accelerator, checkpoints, progress, beside)
     try:
         trainer.run()
     except DivergenceError:  # and would again from the checkpoint

@@ -74,6 +74,8 @@ class TrainReport:
         ]
         if self.before is not None:
             scores = f"{self.before:.4f} before training, {self.after:.4f} after"
+            flat = self.curve.points[0].get("uncompressed rr@10")
+            scores += "" if flat is None else f" (uncompressed, before training: {flat:.4f})"
             lines.append(f"RR@10      {scores}, {self.evaluated_on:,} dev queries")
         lines.append(f"steps      {self.steps:,}, weights of step {self.best_step:,} kept")
         split = ", ".join(f"{phase} {seconds:.0f}" for phase, seconds in self.phases.items())

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from jpq_pyserini.data.topics import TrainingQuery
+from jpq_pyserini.encoders.text_encoder import embed_with_gradients
 from jpq_pyserini.train import losses
 from jpq_pyserini.train.config import TrainConfig
-from jpq_pyserini.train.model import JPQModel, embed_with_gradients
+from jpq_pyserini.train.model import JPQModel
 from jpq_pyserini.train.negatives import Batch, Negatives, split_negatives
 from jpq_pyserini.train.optimizer import check_step, lr_factor, make_optimizer, set_learning_rates, sum_gradients
 from jpq_pyserini.train.stopwatch import Stopwatch

@@ -31,7 +31,7 @@ class Curve:
         points: for each evaluation ``step``, ``rr@10`` on the dev queries, and since the last one: ``loss`` and
             ``train_rr``, the mean reciprocal rank of the first relevant document among a query's own candidates, which
             says how hard the negatives are. With ``--rescore`` N also ``r@N`` on the dev queries: the share of their
-            relevant documents that the codes propose.
+            relevant documents that the codes propose. At step 0 also ``uncompressed rr@10``, of the embeddings.
         best_step: the step whose weights were kept.
     """
 
@@ -53,6 +53,7 @@ class Trainer:
         accelerator: processes and trackers.
         checkpoints: where the run is kept; None keeps nothing.
         progress: show a bar and the scores.
+        uncompressed: search of the embeddings, for the score at the start that the codes' is to be compared with.
     """
 
     def __init__(
@@ -63,11 +64,13 @@ class Trainer:
         accelerator: Accelerator,
         checkpoints: CheckpointDirectory | None = None,
         progress: bool = True,
+        uncompressed: Search | None = None,
     ):
         self.train_on, self.search, self.dev = train_on, search, dev
         self.model, self.config, self.training = train_on.model, train_on.config, train_on.training
         self.watch, self.total_steps = train_on.watch, train_on.total_steps
         self.accelerator, self.checkpoints = accelerator, checkpoints
+        self.uncompressed = uncompressed
         self.progress = progress and accelerator.is_main_process
         self.watch.device = self.model.device
         self.curve = Curve()
@@ -133,7 +136,7 @@ class Trainer:
                 scores = self.dev_scores(self.dev)
             score = scores["rr@10"]
             if self.progress:
-                shown = ", ".join(f"{name.upper()} {value:.4f}" for name, value in scores.items())
+                shown = ", ".join(f"{_shown(name)} {value:.4f}" for name, value in scores.items())
                 tqdm.write(f"step {self.step:,}: {shown} on {len(self.dev):,} dev queries")
         best = self.curve.best()
         means = {name: float(np.mean(values)) if values else None for name, values in self._since.items()}
@@ -154,6 +157,9 @@ class Trainer:
         found = self.search.search(embeddings, min(max(CUTOFF, candidates), len(self.model.flat)))
         relevant = [query.rows for query in queries]
         scores = {"rr@10": reciprocal_rank(found, relevant)}
+        if self.uncompressed is not None and not self.curve.points:
+            flat = self.uncompressed.search(embeddings, min(CUTOFF, len(self.model.flat)))
+            scores["uncompressed rr@10"] = reciprocal_rank(flat, relevant)
         return scores | ({f"r@{candidates}": recall(found[:, :candidates], relevant)} if candidates else {})
 
     def _out_of_patience(self) -> bool:
@@ -188,6 +194,11 @@ class Trainer:
             place = self.checkpoints.path
             raise JPQError(f"{place} is damaged ({reason_of(error)}): remove it and train anew") from error
         return True
+
+
+def _shown(name: str) -> str:
+    *words, measure = name.split()
+    return " ".join([*words, measure.upper()])
 
 
 def total_steps(config: TrainConfig, queries: int) -> int:

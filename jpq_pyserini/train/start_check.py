@@ -1,0 +1,90 @@
+"""What a user should know before hours of training: does this encoder go with these embeddings, and fit the queries?"""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.data.topics import TrainingQuery
+from jpq_pyserini.encoders.limits import QUERY, length_limit, share_cut
+from jpq_pyserini.encoders.text_encoder import QUERY_PROMPT, embed_queries, query_prompt
+
+logger = logging.getLogger(__name__)
+
+_QUERIES, _PASSAGES = 200, 1000  # looked at
+_CUT = 0.05  # of the queries may be longer than the limit without a word
+_BEFORE = 0.35  # of the passages may be ranked before the relevant ones; 0.5 is chance, good encoders have below 0.02
+_FEW = 10  # queries, from which nothing can be said of ranks
+_RATIO = 2.0  # of norms
+
+
+def warn_of_misfits(encoder, flat: FlatFolder, queries: Sequence[TrainingQuery]) -> None:
+    """Log a warning for each sign that the encoder, the embeddings and the queries are not of one make.
+
+    Args:
+        encoder: a ``SentenceTransformer``, with the limit of its queries.
+        flat: the embeddings.
+        queries: the training queries, else the dev queries; a sample of them is encoded.
+    """
+    if not queries:
+        return
+    chosen = np.random.default_rng(0).permutation(len(queries))
+    longest = [queries[i].text for i in chosen[: 10 * _QUERIES]]
+    limit, cut = length_limit(encoder, QUERY), share_cut(encoder, longest, query_prompt(encoder))
+    if cut > _CUT:
+        logger.warning(
+            "%.0f%% of the queries are longer than the %s tokens that the encoder gets of them, prompt included, and "
+            "are cut: raise --max-query-length",
+            100 * cut,
+            limit,
+        )
+    default = encoder.default_prompt_name
+    unused = (encoder.prompts or {}).get(default or "")
+    if unused and default != QUERY_PROMPT and not query_prompt(encoder):
+        logger.warning(
+            "the encoder has the prompt %r (%s), but none for queries: they get none; --query-prefix sets one",
+            unused,
+            default,
+        )
+    sample = [queries[i] for i in chosen[:_QUERIES]]
+    vectors, passages = embed_queries(encoder, [query.text for query in sample]), flat.sample(_PASSAGES, seed=0)
+    _warn_of_norms(vectors, passages)
+    ranked = [(vector, query.rows[0]) for vector, query in zip(vectors, sample, strict=True) if query.rows]
+    if len(ranked) >= _FEW:
+        relevant = np.stack([flat.embeddings[row] for _, row in ranked])
+        before = share_before(np.stack([vector for vector, _ in ranked]), relevant, passages)
+        if before > _BEFORE:
+            logger.warning(
+                "to this encoder %.0f%% of all passages are nearer to a query than its relevant one (%d training "
+                "queries; chance is 50%%): is it the encoder that made the embeddings, with its pooling and prompts?",
+                100 * before,
+                len(ranked),
+            )
+
+
+def share_before(queries: np.ndarray, relevant: np.ndarray, passages: np.ndarray) -> float:
+    """Return the mean share of passages that score above the relevant one of each query; ties count half.
+
+    Args:
+        queries, relevant: (B, D), a relevant passage for each query.
+        passages: (n, D), drawn at random.
+    """
+    own = (queries * relevant).sum(axis=1, keepdims=True)
+    scores = queries @ passages.T
+    return float((np.mean(scores > own) + np.mean(scores >= own)) / 2)
+
+
+def _warn_of_norms(queries: np.ndarray, passages: np.ndarray) -> None:
+    of_queries, of_passages = (np.linalg.norm(vectors, axis=1) for vectors in (queries, passages))
+    mean_query, mean_passage = of_queries.mean(), of_passages.mean()
+    ratio = max(mean_query, mean_passage) / max(min(mean_query, mean_passage), 1e-30)
+    normalised = [bool(np.abs(norms - 1).max() < 1e-2) for norms in (of_queries, of_passages)]
+    if ratio > _RATIO or normalised[0] != normalised[1]:
+        logger.warning(
+            "the encoder's vectors have a mean length of %.3g, the embeddings of %.3g%s: were they made by this "
+            "encoder, and normalised alike?",
+            mean_query,
+            mean_passage,
+            "" if normalised[0] == normalised[1] else f"; only the {'former' if normalised[0] else 'latter'} are all 1",
+        )
