@@ -7,9 +7,10 @@ from collections.abc import Sequence
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from jpq_pyserini.cli import new_parser, run_main
-from jpq_pyserini.encoders.minilm import find_encoder, token_limit
+from jpq_pyserini.encoders.minilm import find_encoder, pyserini_pooling, token_limit
 from jpq_pyserini.eval.reproduce.__main__ import main as reproduce
 from jpq_pyserini.eval.reproduce.loading import load
+from jpq_pyserini.names import QUERY_ENCODER
 
 #: Variables that have a shorter flag here; ``$topics`` is another one.
 _SHORT = {"train_topics": "--topics", "train_qrels": "--qrels"}
@@ -25,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--output", default="jpq-quickstart", metavar="DIR", help="directory for everything that is made")
     add("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="CPU threads of Lucene and Pyserini")
     add("--dry-run", action="store_true", help="print the commands that would be run, and run none")
-    for name, variable in experiment.variables.items():
+    options = {name: each for name, each in experiment.variables.items() if not name.startswith("flat_")}
+    for name, variable in options.items():
         flag = _SHORT.get(name, "--" + name.replace("_", "-"))
         text = variable.help + (f" (default: {variable.default})" if variable.default else "")
         if variable.switch:
@@ -33,11 +35,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             add(flag, dest=name, metavar="VALUE", help=text)
     args = parser.parse_args(argv)
-    values = {name: variable.default or "" for name, variable in experiment.variables.items()}
+    values = {name: variable.default or "" for name, variable in options.items()}
     values |= _OWN if args.corpus else {}
     values |= {name: value for name in values if (value := getattr(args, name)) is not None}
     if not args.dry_run:
         values["encoder"] = os.path.abspath(folder := find_encoder(args.encoder))
+        own = (args.pooling, bool(args.l2_norm)) if args.pooling else pyserini_pooling(folder)
+        pooling, l2_norm = own or ("", False)
+        values["flat_encoder"] = values["encoder"] if own else f"opq/{QUERY_ENCODER}"
+        values |= {"flat_pooling": pooling, "flat_l2_norm": "--l2-norm" if l2_norm else ""}
         if values["max_length"].isdecimal():
             values["max_length"] = str(min(int(values["max_length"]), token_limit(folder)))
     words = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]

@@ -72,6 +72,24 @@ def token_limit(folder: Path) -> int:
     return int(min((limit for limit in said if limit), default=512))
 
 
+def pyserini_pooling(folder: Path) -> tuple[str, bool] | None:
+    """Return pooling and L2 normalisation with which Pyserini's own encoder computes the same; None if it cannot.
+
+    Pyserini's ``auto`` encoder does a transformer, CLS or mean pooling and L2 normalisation, and no prompts.
+    """
+    modules, prompts = _read_json(folder / "modules.json"), _read_json(folder / "config_sentence_transformers.json")
+    if not isinstance(modules, list) or any((prompts or {}).get("prompts", {}).values()):
+        return None
+    kinds = [module["type"].rpartition(".")[2] for module in modules]
+    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+        return None
+    settings = _read_json(folder / modules[1]["path"] / "config.json") or {}
+    modes = [name for name, on in settings.items() if name.startswith("pooling_mode_") and on]  # former versions
+    names = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "cls": "cls", "mean": "mean"}
+    pooling = names.get(modes[0] if len(modes) == 1 else settings.get("pooling_mode", ""))
+    return (pooling, len(kinds) == 3) if pooling else None
+
+
 def _read_json(path: Path):
     try:
         return parse_json(path.read_bytes())

@@ -1,6 +1,7 @@
 """The encoder of the quickstart: where it comes from, and that it is the right one."""
 
 import hashlib
+import json
 
 import pytest
 
@@ -13,6 +14,7 @@ def test_the_carried_model_is_the_one_it_should_be():
     folder = encoder.carried_encoder()
     assert hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() == encoder.MINILM_SHA256
     assert encoder.token_limit(folder) == 256
+    assert encoder.pyserini_pooling(folder) == ("mean", True)
 
 
 @pytest.fixture
@@ -66,3 +68,22 @@ def test_a_hub_that_never_answers_does_not_hang(monkeypatch):
     assert not encoder._hub_answers()
     assert time.monotonic() - started < 5
     never.set()
+
+
+@pytest.mark.parametrize(
+    ("pooling", "expected"),
+    [
+        ({"pooling_mode_cls_token": True}, ("cls", False)),
+        ({"pooling_mode": "mean"}, ("mean", False)),
+        ({"pooling_mode": "max"}, None),
+        ({"pooling_mode_cls_token": True, "pooling_mode_max_tokens": True}, None),
+    ],
+)
+def test_what_pyserinis_own_encoder_can_compute(tmp_path, pooling, expected):
+    modules = [{"path": "", "type": "a.Transformer"}, {"path": "1_Pooling", "type": "a.b.Pooling"}]
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    assert encoder.pyserini_pooling(tmp_path) == expected
+    (tmp_path / "config_sentence_transformers.json").write_text('{"prompts": {"query": "query: "}}')
+    assert encoder.pyserini_pooling(tmp_path) is None  # Pyserini's class knows no prompts
