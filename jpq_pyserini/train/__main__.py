@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.passage_max_length,
             args.passage_prefix,
             args.truncate_dim,
+            args.query_encoder,
         ),
         args.output,
         args.topics,
@@ -92,6 +93,11 @@ def _parser() -> argparse.ArgumentParser:
         "--pooling", choices=("cls", "mean", "lasttoken"), help="pooling of a plain Hugging Face model"
     )
     encoder.add_argument("--l2-norm", action="store_true", help="normalise its embeddings; with --pooling")
+    encoder.add_argument(
+        "--query-encoder",
+        metavar="NAME",
+        help="start from this query encoder, e.g. one trained before on the same passages (default: --encoder)",
+    )
     encoder.add_argument("--query-prefix", metavar="S", help="text put before every query (default: the model's own)")
     encoder.add_argument(
         "--passage-max-length",

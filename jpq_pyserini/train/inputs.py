@@ -38,6 +38,8 @@ class EncoderSource:
         passage_max_length: tokens at which the passages of the flat folder were cut, recorded for adding documents.
         passage_prefix: text that was put before each of them, with a space; likewise.
         truncate_dim: dimensions kept, of a Matryoshka model; None for what the model says.
+        query_encoder: the model that encodes queries, if it is another one than encoded the passages: one that was
+            trained before on the same passages; None: the same.
     """
 
     name_or_path: str
@@ -47,6 +49,7 @@ class EncoderSource:
     passage_max_length: int | None = None
     passage_prefix: str | None = None
     truncate_dim: int | None = None
+    query_encoder: str | None = None
 
     def __post_init__(self):
         if self.passage_max_length is not None and self.passage_max_length < 1:
@@ -59,19 +62,22 @@ class EncoderSource:
             JPQError: its dimension is not that of ``flat``, or it does not take so many tokens.
         """
         given = self.pooling is not None or not self._made(flat)
+        name = self.name_or_path
+        options = {
+            "pooling": self.pooling if given else flat.encoder.get("pooling"),
+            "l2_norm": self.l2_norm if given else bool(flat.encoder.get("l2_norm")),
+            "truncate_dim": self.truncate_dim or (flat.encoder.get("truncate_dim") if self._made(flat) else None),
+        }
+        if self.query_encoder is not None:
+            name, options = self.query_encoder, {}
         encoder = load_text_encoder(
-            self.name_or_path,
-            pooling=self.pooling if given else flat.encoder.get("pooling"),
-            l2_norm=self.l2_norm if given else bool(flat.encoder.get("l2_norm")),
-            prompt=self.query_prompt,
-            truncate_dim=self.truncate_dim or (flat.encoder.get("truncate_dim") if self._made(flat) else None),
-            device=device,
+            name, max_length=max_query_length, prompt=self.query_prompt, device=device, **options
         )
         limit_queries(encoder, max_query_length, query_prompt(encoder))
         dimension = encoder.get_embedding_dimension()
         if dimension != flat.embeddings.shape[1]:
             raise JPQError(
-                f"the encoder {self.name_or_path} has dimension {dimension}, the embeddings in {flat.path} have "
+                f"the encoder {name} has dimension {dimension}, the embeddings in {flat.path} have "
                 f"{flat.embeddings.shape[1]}: name the encoder that the collection was encoded with"
                 + (", or the dimension that was kept as --truncate-dim" if dimension > flat.embeddings.shape[1] else "")
             )
@@ -181,6 +187,7 @@ class Run:
         files |= {"index": Path(self.embeddings, "index"), "docid": Path(self.embeddings, "docid")}
         files |= {"topics": self.training.topics, "qrels": self.training.qrels}
         files |= {"dev_topics": self.dev.topics, "dev_qrels": self.dev.qrels, "negatives_run": self.negatives_run}
+        files |= {"query_encoder": self.encoder.query_encoder}
         return settings | self.encoder.fingerprint() | {name: fingerprint(path) for name, path in files.items()}
 
 

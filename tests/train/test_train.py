@@ -249,3 +249,15 @@ def test_weights_that_are_not_finite_are_not_kept(tiny, queries, tmp_path, monke
     with pytest.raises(JPQError, match="training diverged, after step 1 centroids holds NaN or infinite values"):
         run(tiny, queries, tmp_path / "out", dev=False, max_steps=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_query_encoder_trained_before_is_where_another_training_starts(tiny, queries, tmp_path):
+    run(tiny, queries, tmp_path / "adore", compress=False, scoring="flat", negatives_from="flat", epochs=1)
+    trained = tmp_path / "adore" / "query_encoder"
+    source = EncoderSource(str(tiny / "encoder"), query_encoder=str(trained))
+    config = TrainConfig(**FAST | {"epochs": 0})
+    train_index(tiny / "flat", source, tmp_path / "jpq", config=config, progress=False)
+    ours, plain = encoder_weights(tmp_path / "jpq"), encoder_weights(tmp_path / "adore")
+    assert all(np.array_equal(ours[name], plain[name]) for name in plain)
+    record = JPQIndex.open(tmp_path / "jpq").record
+    assert record.encoder["name_or_path"] == str(tiny / "encoder")  # new documents are encoded as the others were
