@@ -34,13 +34,15 @@ def opened(path: str | os.PathLike) -> Iterator[BinaryIO]:
 def text_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
     r"""Yield (line number from 1, line without its end) of a UTF-8 file, gunzipped if named .gz; \n, \r\n or \r ends.
 
+    A byte order mark at the start is passed over.
+
     Raises:
-        JPQError: bytes that are not UTF-8, a byte order mark, a damaged .gz.
+        JPQError: bytes that are not UTF-8, a damaged .gz.
     """
     with opened(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape") as file:
         for number, line in enumerate(file, 1):
             if number == 1 and line.startswith("\ufeff"):
-                raise JPQError(f"{path}:1: starts with a byte order mark: save the file as UTF-8 without one")
+                line = line[1:]
             if not line.isascii() and _ESCAPED_BYTE.search(line):
                 raise JPQError(f"{path}:{number}: not UTF-8 in {quoted(line)}: convert the file to UTF-8")
             yield number, line.rstrip("\n")

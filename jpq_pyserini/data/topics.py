@@ -5,6 +5,7 @@ Pyserini is imported inside the functions and only when a file needs its Java: p
 
 import contextlib
 import difflib
+import logging
 import os
 import re
 import sys
@@ -16,11 +17,14 @@ from jpq_pyserini.data.lines import columns_of, is_comment, quoted, text_lines
 from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.json_text import JSONError, parse_json
 
+logger = logging.getLogger(__name__)
+
 _PLAIN_TOPICS = (".tsv", ".tsv.gz", ".txt", ".txt.gz")
 _FILE_NAME = re.compile(r"[/\\]|\.(tsv|txt|jsonl?|trec|csv|gz)$")
 _JAVA_BLANKS = "".join(map(chr, range(33)))  # what Java's String.trim removes; Python's strip() takes more
 _LONGEST_NUMBER = 4000  # digits; Python reads no longer integers
 _JSON_FORM = '{"qid": {"title": "query text"}, …}'
+_QRELS_HEADER = ["query-id", "corpus-id", "score"]  # of BEIR's qrels, whose lines have no second column
 _QRELS_FORM = "qrels lines are 'qid 0 docid relevance' (4 columns), relevance an integer"
 
 
@@ -37,8 +41,8 @@ def read_topics(name_or_path: str | os.PathLike) -> dict[str, str]:
 
     Args:
         name_or_path: A Pyserini topics name, or a file in a format that Pyserini reads; it goes by the file's name:
-            .tsv or .txt (``qid<TAB>query``, .gz too), .json, .jsonl, .trec. Pyserini takes any path with "beir" in it
-            for TSV.
+            .tsv or .txt (``qid<TAB>query``, .gz too), .json, .jsonl (BEIR's too), .trec. Pyserini takes any path with
+            "beir" in it for TSV, but for BEIR's .jsonl.
 
     Returns:
         qid to query text, in Pyserini's order (ids sorted, numerically if all are digits). As in Pyserini, an id of
@@ -56,6 +60,8 @@ def read_topics(name_or_path: str | os.PathLike) -> dict[str, str]:
             return _in_pyserini_order(topics)
     elif path.endswith(".json") and not re.search("beir|cacm", path):
         return dict(sorted(_json_topics(path).items()))
+    elif path.endswith((".jsonl", ".jsonl.gz")) and (beir := _beir_topics(path)):
+        return _in_pyserini_order(beir)
     topics = _checked_topics(_pyserini_topics(path), path)
     if path.endswith(".jsonl"):
         lines = sum(1 for _, line in text_lines(path) if line.strip())
@@ -67,7 +73,8 @@ def read_topics(name_or_path: str | os.PathLike) -> dict[str, str]:
 def read_qrels(name_or_path: str | os.PathLike) -> dict[str, dict[str, int]]:
     """Read relevance judgements: a Pyserini qrels name, or a file of ``qid 0 docid relevance`` lines (.gz too).
 
-    Lines that start with "#" are comments, as in today's trec_eval.
+    Lines that start with "#" are comments, as in today's trec_eval. A file with BEIR's header (query-id, corpus-id,
+    score) has three columns.
 
     Returns:
         qid to docid to relevance, in the file's order; ids exactly as written, as trec_eval compares them.
@@ -78,13 +85,17 @@ def read_qrels(name_or_path: str | os.PathLike) -> dict[str, dict[str, int]]:
     """
     path = _existing_file(name_or_path) or _pyserini_qrels_file(str(name_or_path))
     qrels: dict[str, dict[str, int]] = {}
+    wanted = 4
     for number, line in text_lines(path):
         columns = columns_of(line)
         if not columns or is_comment(line):
             continue
-        if len(columns) != 4:
+        if columns == _QRELS_HEADER and not qrels:
+            wanted = 3
+            continue
+        if len(columns) != wanted:
             raise JPQError(f"{path}:{number}: {len(columns)} columns in {quoted(line)}: {_QRELS_FORM}")
-        qid, _, docid, relevance = columns
+        qid, (docid, relevance) = columns[0], columns[-2:]
         judged = qrels.setdefault(qid, {})
         if docid in judged:
             raise JPQError(f"{path}:{number}: document {docid!r} is judged twice for query {qid!r}: keep one line")
@@ -104,17 +115,21 @@ def training_pairs(
 
     Returns:
         The queries with a relevant document, in the order of ``topics``, and the number of those without one.
+        Judgements of documents that are not in the index are left out, with a warning that counts them.
 
     Raises:
-        JPQError: a relevant document is not in the index; no query has a relevant document.
+        JPQError: no relevant document is in the index; no query has a relevant document.
     """
     pairs, missing = [], []
     for qid, text in topics.items():
         relevant = [docid for docid, relevance in qrels.get(qid, {}).items() if relevance > 0]
         missing += [(docid, qid) for docid in relevant if docid not in docids]
-        if relevant and not missing:
-            pairs.append(TrainingQuery(qid, text, [docids[docid] for docid in relevant]))
-    if missing:
+        if rows := [docids[docid] for docid in relevant if docid in docids]:
+            pairs.append(TrainingQuery(qid, text, rows))
+    if missing and pairs:
+        words = "%s judgements of relevant documents that are not in the index are left out; first: %r for query %r"
+        logger.warning(words, f"{len(missing):,}", *missing[0])
+    elif missing:
         docid, qid = missing[0]
         raise JPQError(
             f"document {docid!r}, relevant to query {qid!r} in the qrels, is not in the index "
@@ -168,6 +183,23 @@ def _json_topics(path: str) -> dict[str, str]:
             raise JPQError(f"{path}: query {qid!r} is no object: JSON topics are {_JSON_FORM}")
         _add_topic(topics, qid, dict(fields).get("title"), path, keep_id=True)
     return _not_empty(topics, path)
+
+
+def _beir_topics(path: str) -> dict[str, str]:
+    """Read BEIR's ``{"_id": …, "text": …}`` lines; nothing if the first line is no such object."""
+    topics: dict[str, str] = {}
+    for number, line in text_lines(path):
+        if not line.strip():
+            continue
+        fields = None
+        with contextlib.suppress(JSONError):
+            fields = parse_json(line)
+        if not (isinstance(fields, dict) and "_id" in fields and "text" in fields):
+            if not topics:
+                return {}
+            raise JPQError(f'{path}:{number}: {quoted(line)} is not like {{"_id": "1", "text": "query"}}')
+        _add_topic(topics, str(fields["_id"]), fields["text"], f"{path}:{number}")
+    return topics
 
 
 class _Pairs(list):

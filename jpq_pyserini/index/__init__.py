@@ -10,28 +10,29 @@
     DIR/query_encoder/      the trained query encoder (a sentence-transformers folder)
 
 Pyserini opens only ``index`` and ``docid``; the rest sits beside them. Nothing here imports Pyserini.
+
+Public names are imported on first use, so that the record of an index can be read without Faiss.
 """
 
-from jpq_pyserini.index.collection import JPQIndex
-from jpq_pyserini.index.directory import IndexDirectory, check_parts, save_flat_index
-from jpq_pyserini.index.record import (
-    FLAT_LAYOUT,
-    FORMAT_VERSION,
-    IndexRecord,
-    library_versions,
-    query_encoder_path,
-    write_record,
-)
+_PUBLIC = {
+    "FLAT_LAYOUT": "record",
+    "FORMAT_VERSION": "record",
+    "IndexDirectory": "directory",
+    "IndexRecord": "record",
+    "JPQIndex": "collection",
+    "check_parts": "directory",
+    "library_versions": "record",
+    "query_encoder_path": "record",
+    "save_flat_index": "directory",
+    "write_record": "record",
+}
 
-__all__ = [
-    "FLAT_LAYOUT",
-    "FORMAT_VERSION",
-    "IndexDirectory",
-    "IndexRecord",
-    "JPQIndex",
-    "check_parts",
-    "library_versions",
-    "query_encoder_path",
-    "save_flat_index",
-    "write_record",
-]
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)

@@ -96,7 +96,6 @@ def test_pyserinis_names_and_readers_report_in_one_line():
         ("t.tsv", b"1\tone\n2\ttwo\n1\tuno\n", r"t\.tsv:3: query id '1' occurs twice"),
         ("t.tsv", b"7\tseven\n007\tbond\n", r"t\.tsv:2: query id '7' occurs twice .Pyserini reads 007 as 7"),
         ("t.tsv", b"1\tone\n2\tcaf\xe9\n", r"t\.tsv:2: not UTF-8"),
-        ("t.tsv", b"\xef\xbb\xbf1\tone\n", r"t\.tsv:1: starts with a byte order mark"),
         ("t.tsv.gz", gzip.compress(b"1\tone\n", mtime=0)[:-9], "damaged gzip file"),
         ("t.tsv.gz", b"1\tone\n", "damaged gzip file"),
         ("t.json", b"", "holds no topics"),
@@ -118,7 +117,7 @@ def test_bad_jsonl_and_unknown_endings(tmp_path):
     contents = {
         "twice.jsonl": '{"id": "1", "title": "one"}\n{"id": "1", "title": "uno"}\n',
         "untitled.jsonl": '{"id": "1", "text": "one"}\n',
-        "keyless.jsonl": '{"_id": "1", "text": "one"}\n',
+        "keyless.jsonl": '{"number": "1", "text": "one"}\n',
         "t.csv": "1,one\n",
     }
     for name, content in contents.items():
@@ -156,7 +155,7 @@ def test_qrels_keep_ids_and_order(tmp_path):
     [
         ("", "holds no judgements"),
         ("1 0 d 1\n1 d 1\n", r"qrels\.txt:2: 3 columns in '1 d 1'"),
-        ("query-id corpus-id score\n", r"qrels\.txt:1: 3 columns"),
+        ("qid docid relevance\n", r"qrels\.txt:1: 3 columns"),
         ("1 0 d 1 x\n", r"qrels\.txt:1: 5 columns"),
         ("1 0 d 0.5\n", r"qrels\.txt:1: relevance '0\.5' is no integer"),
         ("1 0 d 1\n2 0 d 1\n1 0 d 0\n", r"qrels\.txt:3: document 'd' is judged twice for query '1'"),
@@ -180,6 +179,29 @@ def test_training_pairs_that_do_not_fit():
     docids = {"a": 0, "b": 1}
     message = r"document 'x', relevant to query '2' .* not in the index \(2 such judgements, 2 documents.*'a'"
     with pytest.raises(JPQError, match=message):
-        training_pairs({"1": "one", "2": "two"}, {"1": {"a": 1}, "2": {"x": 1, "y": 1}}, docids)
+        training_pairs({"1": "one", "2": "two"}, {"1": {"a": 0}, "2": {"x": 1, "y": 1}}, docids)
     with pytest.raises(JPQError, match=r"none of the 1 topics .first id '7'.*first id '007'"):
         training_pairs({"7": "seven"}, {"007": {"a": 1}}, docids)
+
+
+def test_judged_documents_that_the_collection_lacks_are_left_out_with_a_count(caplog):
+    qrels = {"1": {"a": 1, "x": 1}, "2": {"y": 1}}
+    pairs, skipped = training_pairs({"1": "one", "2": "two"}, qrels, {"a": 0, "b": 1})
+    assert (pairs, skipped) == ([TrainingQuery("1", "one", [0])], 1)
+    assert caplog.messages == [
+        "2 judgements of relevant documents that are not in the index are left out; first: 'x' for query '1'"
+    ]
+
+
+def test_the_files_of_beir_and_byte_order_marks(tmp_path):
+    (tmp_path / "queries.jsonl").write_text(
+        '\ufeff{"_id": "PLAIN-2", "text": "two", "metadata": {}}\n{"_id": "PLAIN-1", "text": "one"}\n'
+    )
+    assert read_topics(tmp_path / "queries.jsonl") == {"PLAIN-1": "one", "PLAIN-2": "two"}
+    (tmp_path / "test.tsv").write_text("query-id\tcorpus-id\tscore\nPLAIN-2\tMED-1\t2\nPLAIN-1\tMED-2\t0\n")
+    assert read_qrels(tmp_path / "test.tsv") == {"PLAIN-2": {"MED-1": 2}, "PLAIN-1": {"MED-2": 0}}
+    (tmp_path / "mark.tsv").write_text("\ufeff7\tseven\n", encoding="utf-8")
+    assert read_topics(tmp_path / "mark.tsv") == {"7": "seven"}
+    (tmp_path / "queries.jsonl").write_text('{"_id": "1", "text": "one"}\n{"_id": "2"}\n')
+    with pytest.raises(JPQError, match=r"queries.jsonl:2: .* is not like"):
+        read_topics(tmp_path / "queries.jsonl")
