@@ -19,6 +19,17 @@ from jpq_pyserini.names import DOCID, FLAT_ENCODER, INDEX
 _HEADER = struct.Struct("<4siqqqBiQ")
 _CHUNK = 1 << 23  # floats read at once
 _LARGEST = 1e18  # of which D squares are still far from the end of float32
+#: faiss/impl/index_write.cpp, in words.
+_KINDS = {
+    b"IxMp": "a Faiss index with its own ids (IDMap)",
+    b"IxM2": "a Faiss index with its own ids (IDMap2)",
+    b"IHNf": "a graph of uncompressed vectors (HNSW-Flat)",
+    b"IwFl": "inverted lists of uncompressed vectors (IVF-Flat)",
+    b"IwPQ": "inverted lists of product-quantized codes (IVF-PQ)",
+    b"IxPq": "a product-quantized Faiss index (PQ)",
+    b"IxPT": "a Faiss index behind a rotation (IndexPreTransform, as in OPQ)",
+    b"IxSQ": "a Faiss index of scalar codes (SQ)",
+}
 _FLAT_KINDS = {b"IxFI": "inner product", b"IxF2": "L2", b"IxFl": "flat"}
 
 
@@ -157,12 +168,15 @@ def map_embeddings(path: Path) -> np.memmap:
         raise JPQError(
             f"{path} is missing: a flat folder is what `python -m pyserini.encode … --to-faiss` writes"
         ) from None
+    if head.startswith(b"version https://git-lfs"):
+        raise JPQError(f"{path} is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`")
     if size < _HEADER.size:
         raise JPQError(f"{path} has {size} bytes, too few for a Faiss index: encode the collection again")
     kind, dimension, count, _, _, _, _, values = _HEADER.unpack(head)
     if kind not in _FLAT_KINDS:
         raise JPQError(
-            f"{path} is a Faiss index of kind {kind!r}, not a flat one: JPQ learns from uncompressed embeddings, "
+            f"{path} is {_KINDS.get(kind, f'a Faiss index of kind {kind!r}')}, not a flat one: JPQ learns from "
+            "uncompressed embeddings, "
             "as `python -m pyserini.encode … output --to-faiss` writes them"
         )
     # Older Faiss counts floats here, newer bytes; either way the data is count·dimension floats to the end of the file.

@@ -67,3 +67,34 @@ def test_written_as_faiss_writes_it(tmp_path):
     (tmp_path / "ours" / "encoder.json").write_text("[]")
     with pytest.raises(JPQError, match=r"encoder.json is damaged"):
         _ = FlatFolder.open(tmp_path / "ours").encoder
+
+
+def test_what_is_no_flat_index_is_named_in_words(tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
+    (tmp_path / "docid").write_text("".join(f"d{row}\n" for row in range(300)))
+    for factory, words in (
+        ("IDMap,Flat", "its own ids"),
+        ("IDMap2,Flat", "its own ids"),
+        ("HNSW8", "a graph"),
+        ("IVF4,Flat", "IVF-Flat"),
+        ("PQ2x4", "a product-quantized"),
+        ("SQ8", "scalar codes"),
+        ("OPQ2,PQ2x4", "behind a rotation"),
+    ):
+        index = faiss.index_factory(8, factory, faiss.METRIC_INNER_PRODUCT)
+        index.train(vectors)
+        index.add_with_ids(vectors, np.arange(300)) if "IDMap" in factory else index.add(vectors)
+        faiss.write_index(index, str(tmp_path / "index"))
+        with pytest.raises(JPQError, match=f"{words}.* not a flat one"):
+            FlatFolder.open(tmp_path)
+    (tmp_path / "index").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(JPQError, match=r"is a Git LFS pointer.*git lfs pull"):
+        FlatFolder.open(tmp_path)
+
+
+def test_values_whose_squares_are_beyond_float32(tmp_path):
+    vectors = np.ones((3, 4), dtype=np.float32)
+    vectors[1, 2] = -1e25
+    flat = FlatFolder.write(tmp_path, ["a", "b", "c"], [vectors])
+    with pytest.raises(JPQError, match=r"docid b \(row 1\) holds a value of 1e\+25, whose square is beyond float32"):
+        flat.check_finite()
