@@ -255,6 +255,7 @@ def library_versions() -> dict[str, str]:
 def write_record(directory: Path, record: IndexRecord) -> None:
     """Write ``jpq.json`` into a directory that holds everything else, with its files' digests and the versions."""
     files = {str(f.relative_to(directory)): sha256_of(f) for f in sorted(directory.rglob("*")) if f.is_file()}
+    files.pop(RECORD, None)  # one that is there is replaced, and holds a digest of itself
     record = replace(record, sha256=files, versions=library_versions())
     write_values(directory / RECORD, asdict(record))
 

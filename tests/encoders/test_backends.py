@@ -12,6 +12,7 @@ import pytest
 from jpq_pyserini import JPQError, JPQFaissSearcher, JPQQueryEncoder
 from jpq_pyserini.encoders import backends
 from jpq_pyserini.encoders.text_encoder import load_text_encoder
+from jpq_pyserini.index.record import IndexRecord, write_record
 
 QUERIES = ["bace dife gu", "kale", "mino pura seti vo bace bace bace bace bace bace bace"]
 
@@ -25,6 +26,7 @@ def exported(tiny, tmp_path_factory):
     model = load_text_encoder(str(index / "query_encoder"))
     for backend in ("onnx-int8", "onnx"):
         backends.export(model, index / "query_encoder", backend)
+    write_record(index, IndexRecord.read(index))
     return index
 
 

@@ -86,7 +86,7 @@ def test_unsaved_and_changed_indexes_are_not_pushed(tiny, tmp_path):
         unsaved.push_to_hub(REPO)
     changed = shutil.copytree(tiny / "index", tmp_path / "index")
     (changed / "query_encoder" / "modules.json").write_text("[]")
-    with pytest.raises(JPQError, match=r"query_encoder/modules\.json is missing or was changed"):
+    with pytest.raises(JPQError, match=r"query_encoder/modules\.json is missing or not the file that was written"):
         JPQIndex.open(changed).push_to_hub(REPO)
 
 

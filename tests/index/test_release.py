@@ -196,7 +196,7 @@ class Evil:
         ("no weights", r"has no pytorch_model\.bin"),
         ("no head", "no weights called embeddingHead.weight"),
         ("fewer layers", "the weights do not fit config.json"),
-        ("no config", "config.json cannot be read"),
+        ("no config", "config.json is missing: name a query encoder folder"),
         ("bert", "is a bert model"),
         ("no tokenizer", "cannot load the tokenizer 'roberta-base'.*--tokenizer"),
         ("dimension", "dimension 16, the encoder"),

@@ -233,12 +233,25 @@ def damaged(tiny, tmp_path, damage):
         (lambda d: (d / "docid").unlink(), "docid is missing"),
     ],
 )
-def test_a_damaged_index_ends_in_one_line(tiny, tmp_path, damage, message):
+def test_a_damaged_index_ends_in_one_line(tiny, tmp_path, damage, message, monkeypatch):
     from pyserini.search.faiss import FaissSearcher
 
+    monkeypatch.setenv("JPQ_VERIFY", "0")  # the checksums would tell most of them first
     with pytest.raises(JPQError, match=message) as caught:
         FaissSearcher(damaged(tiny, tmp_path, damage), "jpq")
     assert "\n" not in str(caught.value)
+
+
+def test_a_changed_byte_is_told_by_the_checksums(tiny, tmp_path):
+    from pyserini.search.faiss import FaissSearcher
+
+    def flip(directory):
+        content = bytearray((directory / "index").read_bytes())
+        content[-100] ^= 64
+        (directory / "index").write_bytes(content)
+
+    with pytest.raises(JPQError, match=r"copy: index is missing or not the file that was written"):
+        FaissSearcher(damaged(tiny, tmp_path, flip), "jpq")
 
 
 def test_an_encoder_of_another_dimension_is_refused(tiny, tmp_path):

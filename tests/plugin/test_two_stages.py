@@ -98,12 +98,15 @@ def test_feedback_gets_the_real_vectors(layouts, tiny, queries):
             assert np.array_equal(hit.vectors, embeddings[int(hit.docid[1:])])
 
 
-def test_vectors_cut_short_are_told_before_or_while_searching(layouts, queries, tmp_path):
+def test_vectors_cut_short_are_told_before_or_while_searching(layouts, queries, tmp_path, monkeypatch):
     directory = shutil.copytree(layouts / "pq", tmp_path / "index")
     searcher = JPQFaissSearcher(directory)
     os.truncate(directory / "vectors.safetensors", 1000)
     with pytest.raises(JPQError, match="was cut short after it was opened"):
         searcher.search(queries[0], 10)
+    with pytest.raises(JPQError, match=r"vectors.safetensors is missing or not the file that was written"):
+        JPQFaissSearcher(directory)
+    monkeypatch.setenv("JPQ_VERIFY", "0")  # sizes are looked at all the same
     with pytest.raises(JPQError, match=r"1,000 bytes, .* expected"):
         JPQFaissSearcher(directory)
     assert len(JPQFaissSearcher(directory, rescore=0).search(queries[0], 10)) == 10

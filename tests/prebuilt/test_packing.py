@@ -50,6 +50,7 @@ def test_pack_refuses_what_could_not_be_searched(tiny, tmp_path, fault, reason):
         shutil.rmtree(index / "query_encoder")
         record = json.loads((index / "jpq.json").read_text())
         record["sha256"] = {name: value for name, value in record["sha256"].items() if "/" not in name}
+        del record["digest"]
         (index / "jpq.json").write_text(json.dumps(record))
     with pytest.raises(JPQError, match=reason):
         pack(index, tmp_path / "out")
@@ -61,6 +62,7 @@ def test_packing_tells_nothing_of_this_machine(tiny, tmp_path):
     record = json.loads((directory / "jpq.json").read_text())
     assert record["encoder"]["name_or_path"] == str(tiny / "encoder")
     record["training"] = {"data": {"topics": str(tmp_path / "secret" / "topics.tsv")}}
+    del record["digest"]
     (directory / "jpq.json").write_text(json.dumps(record))
     entry = pack(directory, tmp_path / "share", name="tiny.public")
     with tarfile.open(tmp_path / "share" / entry.filename) as archive:

@@ -94,13 +94,10 @@ def read_passages(path: str | os.PathLike) -> Iterator[tuple[str, str]]:
     """Yield (docid, text) of a :class:`~jpq_pyserini.data.corpus.Corpus`.
 
     Raises:
-        JPQError: what a corpus raises; no passages, an id with a blank in it, which no run file takes, or one that
-            comes twice.
+        JPQError: what a corpus raises; no passages, or an id that comes twice.
     """
     seen: set[str] = set()
     for docid, text, place in Corpus(path).with_places():
-        if docid.split() != [docid]:
-            raise JPQError(f"{place} has the id {docid!r}: write it without blanks, which part the columns of a run")
         if docid in seen:
             raise JPQError(f"{place}: passage id {docid!r} occurs twice: make each id unique")
         seen.add(docid)
