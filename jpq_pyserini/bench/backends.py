@@ -146,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = cli.new_parser(
         _MODULE,
         "Compare the backends of an index's query encoder (torch, ONNX, OpenVINO): encoding time and effectiveness. "
-        "Make backends with `python -m jpq_pyserini.index convert --encoder-backend ...`.",
+        "Make backends with `jpq index convert --encoder-backend ...`.",
     )
     cli.add_index(parser)
     cli.add_topics(parser)

@@ -174,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = cli.new_parser(
         _MODULE,
         "Measure the memory that training takes, on synthetic collections of several sizes: the peak of private memory "
-        "of `python -m jpq_pyserini.train`, run under a limit (RLIMIT_DATA). Linux only.",
+        "of `jpq train`, run under a limit (RLIMIT_DATA). Linux only.",
     )
     add = parser.add_argument
     sizes = "sizes of the collections"

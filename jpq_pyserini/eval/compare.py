@@ -16,7 +16,7 @@ from jpq_pyserini.storage import check_outputs, new_file
 
 _EXAMPLE = """\
 example:
-  python -m jpq_pyserini.eval.compare --qrels qrels.test.txt --topics queries.test.tsv \\
+  jpq compare --qrels qrels.test.txt --topics queries.test.tsv \\
       --run BM25=runs/bm25.txt --run OPQ=runs/opq.txt --run JPQ=runs/jpq.txt \\
       --against BM25 --gains JPQ:5 --output table.md --output page.html
 

@@ -11,17 +11,17 @@ _BACKENDS = ("torch", "onnx", "onnx-int8", "openvino")
 
 _ADD = """\
 The document encoder recorded in jpq.json encodes the new documents. They are assigned to the same centroids as the
-first documents were, and scored with the trained ones; nobody else's code changes. A docid that is in the index already
-is refused.
+first documents were, and scored with the trained ones; existing codes stay. A docid that is in the index already is
+refused.
 
 example:
-  python -m jpq_pyserini.index add --index jpq48 --corpus more.jsonl --output jpq48-more
+  jpq index add --index jpq48 --corpus more.jsonl --output jpq48-more
 """
 _MERGE = """\
 The indexes must have the same codec, query encoder and layout, and no docid in common. Documents keep their order.
 
 example:
-  python -m jpq_pyserini.index merge --indexes shard0 shard1 shard2 --output whole
+  jpq index merge --indexes shard0 shard1 shard2 --output whole
 """
 _BUILD = """\
 Nothing is trained: documents are encoded and coded as those of the trained index were, and searched with its query
@@ -29,7 +29,7 @@ encoder. A collection too large for one machine can be built in shards and merge
 the other documents, so shards get slightly different codes than one index built in one go.)
 
 example:
-  python -m jpq_pyserini.index build --like jpq48 --corpus scifact.jsonl --output scifact48
+  jpq index build --like jpq48 --corpus scifact.jsonl --output scifact48
 """
 _CONVERT = """\
 layouts:
@@ -39,7 +39,7 @@ layouts:
   ivf-fastscan  both; 4 bits
 
 example:
-  python -m jpq_pyserini.index convert --index jpq96x4 --layout fastscan --output jpq96x4-fast
+  jpq index convert --index jpq96x4 --layout fastscan --output jpq96x4-fast
 """
 _VECTORS = """\
 With its document vectors on disk an index is searched in two stages: the codes, in memory, propose candidates, whose
@@ -47,14 +47,14 @@ vectors are read and rank them. Pyserini's commands do so with --encoder jpq. Th
 the number of candidates; 0 searches the codes alone.
 
 example:
-  python -m jpq_pyserini.index vectors --index jpq48 --embeddings flat
+  jpq index vectors --index jpq48 --embeddings flat
 """
 _EMBED = """\
-The folder can be searched by Pyserini, and trained from: python -m jpq_pyserini.train --embeddings FLAT. It records the
+The folder can be searched by Pyserini, and trained from: jpq train --embeddings FLAT. It records the
 encoder and the passage length, which training then takes from it. A stopped command continues with --resume.
 
 example:
-  python -m jpq_pyserini.index embed --corpus passages.jsonl --encoder sentence-transformers/all-MiniLM-L6-v2 \\
+  jpq index embed --corpus passages.jsonl --encoder sentence-transformers/all-MiniLM-L6-v2 \\
     --output flat
 """
 

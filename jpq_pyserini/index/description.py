@@ -125,7 +125,7 @@ def as_text(directory: Path, record: IndexRecord) -> str:
 def _of_passages(encoder: Mapping) -> str:
     said = [f"pooling {encoder['pooling']}"] if encoder.get("pooling") else []
     said += ["normalised"] if encoder.get("l2_norm") else []
-    said += [f"passages cut at {encoder['max_length']} tokens"] if encoder.get("max_length") else []
+    said += [f"passages truncated at {encoder['max_length']} tokens"] if encoder.get("max_length") else []
     said += [f"passage prefix {encoder['passage_prefix']!r}"] if encoder.get("passage_prefix") else []
     return f" ({', '.join(said)})" if said else ""
 
@@ -140,7 +140,7 @@ def _query_lines(directory: Path) -> list[str]:
     modules = folder / "modules.json"
     normalised = modules.is_file() and '"Normalize"' in modules.read_text(encoding="utf-8").replace(".", '"')
     return [
-        f"queries    {f'cut at {limit} tokens' if limit else 'of any length'}, "
+        f"queries    {f'truncated at {limit} tokens' if limit else 'of any length'}, "
         f"{f'prompt {prompt!r} (counted)' if prompt else 'no prompt'}, {'' if normalised else 'not '}normalised"
     ]
 

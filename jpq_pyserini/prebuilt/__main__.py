@@ -22,13 +22,13 @@ from jpq_pyserini.prebuilt.store import directory_of, fetch, is_downloaded, remo
 
 EXAMPLES = f"""\
 share an index with your group:
-  python -m jpq_pyserini.prebuilt pack jpq48 --name squad.jpq-m48 --output /shared/squad
+  jpq prebuilt pack jpq48 --name squad.jpq-m48 --output /shared/squad
   export {VARIABLE}=/shared/squad
   python -m pyserini.search.faiss --index squad.jpq-m48 --encoder jpq --topics topics.tsv --output run.txt
 
 use what the paper's authors published:
-  python -m jpq_pyserini.prebuilt list
-  python -m jpq_pyserini.prebuilt fetch msmarco-v1-passage.jpq-m96
+  jpq prebuilt list
+  jpq prebuilt fetch msmarco-v1-passage.jpq-m96
 
 {VARIABLE} names further catalogues, separated by commas: JSON files, folders of them, file:// and http(s):// URLs.
 Indexes are kept in PYSERINI_CACHE (default: ~/.cache/pyserini), as Pyserini's own are.

@@ -26,9 +26,8 @@ from jpq_pyserini.train.config import TrainConfig, method_table, settings_of
 
 EXAMPLE = """\
 example:
-  python -m pyserini.encode input --corpus corpus.jsonl --fields text \\
-    output --embeddings flat --to-faiss encoder --encoder NAME --pooling mean --l2-norm --dimension 384
-  python -m jpq_pyserini.train --embeddings flat --encoder NAME --topics train.tsv --qrels qrels.train.txt \\
+  jpq index embed --corpus corpus.jsonl --encoder NAME --output flat
+  jpq train --embeddings flat --encoder NAME --topics train.tsv --qrels qrels.train.txt \\
     --dev-topics dev.tsv --dev-qrels qrels.dev.txt --m 48 --output jpq48
   python -m pyserini.search.faiss --encoder jpq --index jpq48 --topics test.tsv --output run.txt
 """

@@ -111,6 +111,6 @@ def test_from_passages_to_added_passages(tiny, tmp_path, monkeypatch, capsys):
     index_command(["describe", "--index", "more"])
     described = capsys.readouterr().out
     assert "metric     inner product\n" in described
-    made = "pooling mean, normalised, passages cut at 9 tokens, passage prefix 'vovo vovo'"
+    made = "pooling mean, normalised, passages truncated at 9 tokens, passage prefix 'vovo vovo'"
     assert f"encoder    {os.path.realpath(encoder)} ({made})\n" in described
-    assert "queries    cut at 32 tokens, no prompt, normalised\n" in described
+    assert "queries    truncated at 32 tokens, no prompt, normalised\n" in described

@@ -1,8 +1,7 @@
-"""``python -m jpq_pyserini.bench.gpu``: everything a GPU should be fast at, measured within a few minutes.
+"""Measure search over codes, training and encoding on a GPU, within a few minutes.
 
-The parts run in the order of what they tell: search over codes, training, encoding. Each has a share of the time, and
-the results are written after each measurement, so that a run that is cut still tells. Without a GPU it runs to its end
-on small sizes, which shows that it works and nothing else.
+Most informative parts first; each has a share of the time. Results are written after each measurement, so that a run
+that is stopped early leaves those it made. Without a GPU small sizes are run, which only shows that the command works.
 """
 
 import platform
@@ -27,7 +26,7 @@ def main(argv=None) -> None:
         "--minutes", type=bounded(float, 0.05), default=6.0, metavar="X", help="time of all parts together"
     )
     parser.add_argument("--parts", nargs="+", choices=[name for name, _, _ in PARTS], help="only these parts")
-    add_device(parser, what="torch device; a GPU where there is one")
+    add_device(parser, what="torch device")
     args = parser.parse_args(argv)
     device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
     small = not device.startswith("cuda")

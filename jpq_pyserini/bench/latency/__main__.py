@@ -20,15 +20,15 @@ _MODULE = "jpq_pyserini.bench.latency"
 _EXAMPLE = """\
 examples:
   random vectors and codes, sizes of your choice:
-    python -m jpq_pyserini.bench.latency --documents 1000000 --output out
+    jpq latency --documents 1000000 --output out
   a real collection, all systems of the paper, with effectiveness; JPQ, DPQ and the like are index directories:
-    python -m jpq_pyserini.bench.latency --systems all --embeddings squad-flat --lucene squad-lucene --bytes 48 \\
+    jpq latency --systems all --embeddings squad-flat --lucene squad-lucene --bytes 48 \\
         --index JPQ=jpq48 --index fast=jpq96x4 --topics queries.test.tsv --qrels qrels.test.txt --output out
 
 All systems answer the same queries in turns, each in its own process. OUT gets latency.json, latency.md and plots;
 for a real collection also OUT/runs, a TREC run per system and setting with its facts file, and, with --qrels,
 systems.html and systems.md: effectiveness with significance marks, size and speed of all systems in one table, as
-python -m jpq_pyserini.eval.compare makes it. Systems that are not installed are listed with what to install:
+jpq compare makes it. Systems that are not installed are listed with what to install:
 pip install 'jpq_pyserini[baselines]' brings most.
 """
 

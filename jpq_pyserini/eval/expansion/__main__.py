@@ -22,10 +22,10 @@ from jpq_pyserini.storage import new_directory
 _DOCUMENTS_A_FILE = 1_000_000  # files are what the indexer's threads share
 _EXAMPLE = """\
 examples:
-  python -m jpq_pyserini.eval.expansion queries --corpus collection.tsv --output d2q \\
+  jpq expansion queries --corpus collection.tsv --output d2q \\
       --predictions predicted_queries_topk_sample0[0-3]?.txt???-1004000
-  python -m jpq_pyserini.eval.expansion deepct --corpus collection.tsv --weights test_results.tsv --output deepct
-  python -m jpq_pyserini.eval.expansion hdct --passages passages.jsonl --weights test_results.tsv --output hdct
+  jpq expansion deepct --corpus collection.tsv --weights test_results.tsv --output deepct
+  jpq expansion hdct --passages passages.jsonl --weights test_results.tsv --output hdct
 
 Each prints the commands that index and search what it wrote. Not needed where the result itself is published: Pyserini
 has the prebuilt indexes msmarco-v1-passage.d2q-t5, msmarco-v1-doc.d2q-t5 and msmarco-v1-doc-segmented.d2q-t5, and

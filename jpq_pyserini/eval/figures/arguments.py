@@ -28,29 +28,29 @@ Runs of one group look alike and are joined by a line. FIGURE --help has an exam
 _EXAMPLES = {
     "size": """\
 example (figure 1, your runs among those of the paper):
-  python -m jpq_pyserini.eval.figures size --qrels qrels.dev.txt --published marco-passage --total \\
+  jpq figures size --qrels qrels.dev.txt --published marco-passage --total \\
       --run OPQ=runs/opq.txt --run JPQ=runs/jpq.txt --output figures/size
 """,
     "memory": """\
 example (compression ratios as in the paper, flat being 1):
-  python -m jpq_pyserini.eval.figures memory --qrels qrels.test.txt --uncompressed flat --output figures/memory \\
+  jpq figures memory --qrels qrels.test.txt --uncompressed flat --output figures/memory \\
       --run flat=runs/flat.txt --run runs/opq16.txt --run runs/opq48.txt --run runs/jpq16.txt --run runs/jpq48.txt
 """,
     "speed": """\
 example (queries a second; with --uncompressed flat, how many times as fast as flat):
-  python -m jpq_pyserini.eval.figures speed --qrels qrels.test.txt --output figures/speed \\
+  jpq figures speed --qrels qrels.test.txt --output figures/speed \\
       --run flat=runs/flat.txt --run runs/ivf8.txt --run runs/ivf32.txt --run JPQ=runs/jpq.txt
 """,
     "ablation": """\
 example (a name without @M is a horizontal line):
-  python -m jpq_pyserini.eval.figures ablation --qrels qrels.test.txt --measures RR@10 R@100 --output ablation \\
+  jpq figures ablation --qrels qrels.test.txt --measures RR@10 R@100 --output ablation \\
       --run OPQ@16=opq16.txt --run OPQ@48=opq48.txt --run JPQ@16=jpq16.txt --run JPQ@48=jpq48.txt --run flat=flat.txt
-runs called so can be scored by "python -m jpq_pyserini.eval.compare --format json --output scores.json" as well: then
-  python -m jpq_pyserini.eval.figures ablation --scores scores.json --output figures/ablation
+runs called so can be scored by "jpq compare --format json --output scores.json" as well: then
+  jpq figures ablation --scores scores.json --output figures/ablation
 """,
     "negatives": """\
 example (before and after training):
-  python -m jpq_pyserini.eval.figures negatives --embeddings flat --index OPQ=opq48 --index JPQ=jpq48 \\
+  jpq figures negatives --embeddings flat --index OPQ=opq48 --index JPQ=jpq48 \\
       --topics queries.test.tsv --qrels qrels.test.txt --qid 443396 --output figures/negatives
 """,
 }

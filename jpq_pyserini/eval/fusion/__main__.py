@@ -15,8 +15,8 @@ from jpq_pyserini.tables import as_text
 
 _EXAMPLE = """\
 example: BM25 and JPQ by reciprocal rank, then interpolated with weights tuned on dev queries
-  python -m jpq_pyserini.eval.fusion --run BM25=bm25.txt --run JPQ=jpq.txt --method rrf --output rrf.txt
-  python -m jpq_pyserini.eval.fusion --run BM25=bm25.txt --run JPQ=jpq.txt --method interpolation \\
+  jpq fusion --run BM25=bm25.txt --run JPQ=jpq.txt --method rrf --output rrf.txt
+  jpq fusion --run BM25=bm25.txt --run JPQ=jpq.txt --method interpolation \\
       --tune-run BM25=dev.bm25.txt --tune-run JPQ=dev.jpq.txt --tune-qrels qrels.dev.txt --output hybrid.txt
 
 The first equals "python -m pyserini.fusion --method rrf". With --method interpolation, --normalise min-max --weights

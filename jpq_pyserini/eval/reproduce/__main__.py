@@ -20,10 +20,10 @@ from jpq_pyserini.storage import new_file
 
 _EXAMPLE = """\
 examples:
-  python -m jpq_pyserini.eval.reproduce --list
-  python -m jpq_pyserini.eval.reproduce scifact --collection data/scifact --encoder sentence-transformers/all-MiniLM-L6-v2 \\
+  jpq reproduce --list
+  jpq reproduce scifact --collection data/scifact --encoder sentence-transformers/all-MiniLM-L6-v2 \\
       --directory out/scifact
-  python -m jpq_pyserini.eval.reproduce msmarco-passage --condition 'jpq-*' --dry-run
+  jpq reproduce msmarco-passage --condition 'jpq-*' --dry-run
 
 What is already in the directory is not made again, so that a stopped experiment continues where it was; remove a file to
 have it made again. A score is OK within the tolerance that the experiment states (otherwise: equal to four decimals),

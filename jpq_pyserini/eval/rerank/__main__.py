@@ -40,7 +40,7 @@ from jpq_pyserini.timing import Timing, summary
 _TAG = "rerank"
 _EXAMPLE = """\
 example:
-  python -m jpq_pyserini.eval.rerank --run run.jpq.txt --topics queries.test.tsv --corpus corpus.jsonl \\
+  jpq rerank --run run.jpq.txt --topics queries.test.tsv --corpus corpus.jsonl \\
       --model cross-encoder/ms-marco-MiniLM-L6-v2 --depth 30 --output run.jpq-top30.txt
 
 Only the top DEPTH documents of each query are scored; the others follow in their old order. Queries are re-ranked one

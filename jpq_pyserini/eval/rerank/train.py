@@ -32,11 +32,11 @@ from jpq_pyserini.storage import new_directory, refuse_existing
 
 _EXAMPLE = """\
 example:
-  python -m jpq_pyserini.eval.rerank.train --model sentence-transformers/all-MiniLM-L6-v2 --topics train.tsv \\
+  jpq rerank-train --model sentence-transformers/all-MiniLM-L6-v2 --topics train.tsv \\
       --qrels qrels.train.txt --run run.bm25.train.txt --run run.jpq.train.txt --corpus corpus.jsonl --output reranker
 
 Each query comes with one relevant passage and NEGATIVES of its hits that are not relevant; the model learns to score
-the first above the others (RankNet loss, sentence-transformers' trainer). Then: eval.rerank --model reranker.
+the first above the others (RankNet loss, sentence-transformers' trainer). Then: jpq rerank --model reranker.
 """
 
 

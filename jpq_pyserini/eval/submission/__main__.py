@@ -31,7 +31,7 @@ REPAIRS = {
 }
 _EXAMPLE = """\
 example:
-  python -m jpq_pyserini.eval.submission run.jpq.txt --topics dl19-passage --corpus-docids index/ --tag jpqM48
+  jpq submission run.jpq.txt --topics dl19-passage --corpus-docids index/ --tag jpqM48
 
 Repairs, applied only on request and reported with counts:
 """ + "".join(f"  {name:<12}{meaning}\n" for name, meaning in REPAIRS.items())

@@ -11,10 +11,10 @@ Write an index directory from files that the authors of JPQ published (https://g
 """
 _EXAMPLES = """\
 their index of MS MARCO passages:
-  python -m jpq_pyserini.index import --index OPQ96,IVF1,PQ96x8.index --encoder m96 --output jpq96
+  jpq index import --index OPQ96,IVF1,PQ96x8.index --encoder m96 --output jpq96
 
 another collection, encoded with their dual encoder:
-  python -m jpq_pyserini.index import --encoder m96/m96.marcopass.query.encoder \\
+  jpq index import --encoder m96/m96.marcopass.query.encoder \\
       --document-encoder m96/m96.marcopass.doc.encoder --collection corpus.jsonl --output zero-shot
 """
 
@@ -39,7 +39,7 @@ def add_parser(commands) -> argparse.ArgumentParser:
         "--max-query-length",
         type=positive_int,
         metavar="N",
-        help="tokens at which queries are cut (default: 32, or 512 without --index)",
+        help="maximum query length in tokens (default: 32, or 512 without --index)",
     )
     add_release_arguments(parser)
     return parser
