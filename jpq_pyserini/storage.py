@@ -163,13 +163,14 @@ def check_outputs(outputs: Iterable[str | os.PathLike | None], inputs: Iterable[
     That is so if :func:`check_output` refuses it, it is one of the inputs or a file in one, by whatever path, or it is
     the same as another output. None stands for what was not given; devices and FIFOs may be given twice.
     """
-    outputs, inputs = [path for path in outputs if path is not None], list(inputs)
-    for output in outputs:
+    given = [path for path in outputs if path is not None]
+    read = [path for path in inputs if path is not None]
+    for output in given:
         check_output(output)
-    written = [path for path in outputs if not _is_special(path)]
+    written = [path for path in given if not _is_special(path)]
     for i, output in enumerate(written):
-        for other in inputs:
-            if other is None or not (os.path.exists(other) and os.path.exists(output)):
+        for other in read:
+            if not (os.path.exists(other) and os.path.exists(output)):
                 continue
             if os.path.samefile(output, other) or _is_inside(output, other):
                 raise JPQError(f"the output {output} is an input of this command: name another output")

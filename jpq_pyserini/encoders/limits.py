@@ -90,7 +90,7 @@ def _tokens(tower, text: str) -> int:
 def _positions(model) -> int | None:
     """Return how many tokens a transformer has positions for; None where positions are relative."""
     table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
-    if hasattr(table, "num_embeddings"):
+    if table is not None and hasattr(table, "num_embeddings"):
         padding = table.padding_idx  # RoBERTa and its kin count from after it
         return table.num_embeddings - (0 if padding is None else padding + 1)
     said = getattr(getattr(model, "config", None), "max_position_embeddings", None)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -63,7 +63,7 @@ class EncoderSource:
         """
         given = self.pooling is not None or not self._made(flat)
         name = self.name_or_path
-        options = {
+        options: dict[str, Any] = {
             "pooling": self.pooling if given else flat.encoder.get("pooling"),
             "l2_norm": self.l2_norm if given else bool(flat.encoder.get("l2_norm")),
             "truncate_dim": self.truncate_dim or (flat.encoder.get("truncate_dim") if self._made(flat) else None),

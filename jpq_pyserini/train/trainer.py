@@ -182,8 +182,7 @@ class Trainer:
             self.checkpoints.save(Checkpoint(self.step, tensors, facts))
 
     def _restore(self) -> bool:
-        checkpoint = self.checkpoints.load() if self.checkpoints is not None else None
-        if checkpoint is None:
+        if self.checkpoints is None or (checkpoint := self.checkpoints.load()) is None:
             return False
         self.step, facts = checkpoint.step, checkpoint.facts
         try:

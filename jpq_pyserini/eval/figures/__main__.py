@@ -52,7 +52,7 @@ def _inputs(args) -> list[str]:
     for flag in ("run", "index"):
         paths = named_paths(getattr(args, flag, None) or [], f"--{flag}").values()
         found += [*paths, *map(facts_path, paths)]
-    return found
+    return [path for path in found if path is not None]
 
 
 def _tradeoff(args):
