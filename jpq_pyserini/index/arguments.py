@@ -48,6 +48,7 @@ the number of candidates; 0 searches the codes alone.
 
 example:
   jpq index vectors --index jpq48 --embeddings flat
+  jpq index vectors --index jpq48 --rescore 500     # vectors stay as they are
 """
 _EMBED = """\
 The folder can be searched by Pyserini, and trained from: jpq train --embeddings FLAT. It records the
@@ -169,12 +170,12 @@ def _convert_parser(commands) -> None:
 def _vectors_parser(commands) -> None:
     parser = cli.add_command(commands, "vectors", "store document vectors for two-stage search", epilog=_VECTORS)
     cli.add_index(parser)
-    given = parser.add_mutually_exclusive_group(required=True)
+    given = parser.add_mutually_exclusive_group()
     cli.add_embeddings(given, "embeddings that the index was made from, in any order", required=False)
     cli.add_corpus(given, "documents, encoded again with the recorded encoder", required=False)
     given.add_argument("--remove", action="store_true", help="remove the vectors from the index")
     add = parser.add_argument
-    add("--dtype", choices=DTYPES, default=DEFAULT_DTYPE, help=f"type of number on disk (default: {DEFAULT_DTYPE})")
+    add("--dtype", choices=DTYPES, help=f"type of number on disk (default: {DEFAULT_DTYPE})")
     add("--refer", action="store_true", help="with --embeddings: do not copy; the folder has to stay where it is")
     words = "candidates per query, stored in the index; 0 is off (default: chosen from the number of hits)"
     add("--rescore", type=cli.bounded(int, 0), metavar="N", help=words)

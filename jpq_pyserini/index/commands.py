@@ -26,6 +26,7 @@ from jpq_pyserini.index.directory import query_encoder_copier
 from jpq_pyserini.index.embedding import embed_corpus
 from jpq_pyserini.index.record import IndexRecord, check_verified, encoder_settings, query_encoder_path
 from jpq_pyserini.index.shards import refuse_repeated
+from jpq_pyserini.index.vectors import DEFAULT_DTYPE
 from jpq_pyserini.names import QUERY_ENCODER, VECTORS
 from jpq_pyserini.storage import locked, refuse_existing
 
@@ -119,24 +120,34 @@ def convert(args: argparse.Namespace) -> None:
 
 
 def vectors(args: argparse.Namespace) -> None:
-    """Give an index its documents' vectors, or take them away; the directory is replaced when it is complete."""
+    """Give an index its documents' vectors, take them away, or set the number of candidates, in its place."""
+    new = bool(args.embeddings or args.corpus)
+    kept_as_they_are = not (new or args.remove)  # only the number of candidates changes
     if args.refer and not args.embeddings:
         raise JPQError("--refer goes with --embeddings: leave it out")
+    if args.dtype and (args.refer or not new):
+        raise JPQError("--dtype is for vectors that are written: leave it out")
+    if args.remove and args.rescore is not None:
+        raise JPQError(f"--rescore {args.rescore} needs the document vectors: leave it or --remove out")
+    if kept_as_they_are and args.rescore is None:
+        raise JPQError("nothing to do: give --embeddings, --corpus, --remove or --rescore")
     with locked(args.index):
-        check_verified(args.index, but=VECTORS)
-        index = JPQIndex.open(args.index, vectors=False)
+        check_verified(args.index, but=None if kept_as_they_are else VECTORS)
+        index = JPQIndex.open(args.index, vectors=kept_as_they_are)
+        if kept_as_they_are and index.vectors is None:
+            raise JPQError(f"{args.index} has no vectors to rescore with: give --embeddings or --corpus too")
         flat = encoded = None
         if args.corpus:
             encoded = f"{os.fspath(args.index).rstrip(os.sep)}.vectors"
             settings = encoder_settings(args.index, args.encoder)
             made_so = {"prefix": settings["passage_prefix"]}
-            made_so |= {name: settings[name] for name in ("pooling", "l2_norm", "max_length")}
+            made_so |= {name: settings[name] for name in ("pooling", "l2_norm", "max_length", "truncate_dim")}
             how = {"device": args.device, "batch_size": args.batch_size, "resume": args.resume}
             flat = embed_corpus(args.corpus, settings["name_or_path"], encoded, **made_so, **how)
         elif args.embeddings:
             flat = FlatFolder.open(args.embeddings)
         if flat is not None:
-            index.attach(flat, dtype=args.dtype, refer=args.refer)
+            index.attach(flat, dtype=args.dtype or DEFAULT_DTYPE, refer=args.refer)
         index.record = dataclasses.replace(index.record, rescore=args.rescore)
         index.save(args.index, replace_existing=True)
         if encoded is not None:

@@ -72,7 +72,7 @@ class ExactIndex:
 
     def search_and_reconstruct(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Search, and rebuild what was found: scores, rows, and unrotated vectors (B, k, D) float32."""
-        scores, rows, codes = self._search(queries, k)
+        scores, rows, codes = self._search(queries, k, keep=True)
         vectors = np.zeros((*rows.shape, self._inner.d), dtype=np.float32)
         for b in range(len(rows)):
             found = rows[b] >= 0
@@ -91,7 +91,10 @@ class ExactIndex:
         """Rebuild documents from codes (n, M): (n, D) float32, in rotated space."""
         return self._centroids[np.arange(len(self._centroids)), codes].reshape(len(codes), self._inner.d)
 
-    def _search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    def _search(
+        self, queries: np.ndarray, k: int, *, keep: bool = False
+    ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+        """Return scores, rows and, only where they are to be kept, what is stored of the documents found."""
         queries = finite(np.ascontiguousarray(queries, dtype=np.float32))
         rotated = queries if self._rotation is None else self._rotation.apply(queries)
         candidates = [proposed[proposed >= 0] for proposed in self._candidates(rotated, k)]
@@ -103,7 +106,8 @@ class ExactIndex:
             exact = as_trec_eval_reads(score)
             order = best_first(exact, proposed, self.docids, k)
             scores[b, : len(order)], rows[b, : len(order)] = exact[order], proposed[order]
-            stored.append(theirs[order])
+            if keep:
+                stored.append(theirs[order])
         return scores, rows, stored
 
     def _scored(self, queries: np.ndarray, rotated: np.ndarray, candidates: list[np.ndarray]):

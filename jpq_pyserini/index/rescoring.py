@@ -73,13 +73,16 @@ class RescoringIndex(ExactIndex):
         super().__init__(index, docids, proposer=proposer)
         self.vectors, self._number = vectors, candidates
 
+    def __reduce__(self):
+        return RescoringIndex, (self.faiss_index, self.vectors, self.docids, self._number)
+
     def reconstruct(self, row: int) -> np.ndarray:
         """Read one document's vector: (D,) float32."""
         return self.vectors.read(np.array([row]))[0]
 
     def search_and_reconstruct(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Search, and give the vectors of what was found: scores, rows, and (B, k, D) float32."""
-        scores, rows, found = self._search(queries, k)
+        scores, rows, found = self._search(queries, k, keep=True)
         vectors = np.zeros((*rows.shape, self.vectors.dimension), dtype=np.float32)
         for b, raw in enumerate(found):
             vectors[b, : len(raw)] = decode_rows(raw, self.vectors.dtype)
@@ -100,9 +103,12 @@ class RescoringIndex(ExactIndex):
             raw = self.vectors.read_raw(rows)
             for query, proposed in zip(queries[start:stop], candidates[start:stop], strict=True):
                 chosen = raw[np.searchsorted(rows, proposed)]
-                vectors = decode_rows(chosen, self.vectors.dtype).astype(np.float64)
-                yield vectors @ query.astype(np.float64), chosen
+                yield self._scores(query.astype(np.float64), chosen), chosen
             start = stop
+
+    def _scores(self, query: np.ndarray, raw: np.ndarray) -> np.ndarray:
+        parts = (raw[at : at + _ROWS] for at in range(0, max(1, len(raw)), _ROWS))
+        return np.concatenate([decode_rows(part, self.vectors.dtype).astype(np.float64) @ query for part in parts])
 
 
 def scored_index(

@@ -39,6 +39,7 @@ _ROWS = "rows"
 _LENGTH = struct.Struct("<Q")  # before a safetensors header
 _LONGEST_HEADER = 1 << 16
 _LARGEST = 127
+_BEYOND_FLOAT16 = 65520  # rounds to infinity
 _CHUNK_BYTES = 1 << 25  # of rows held at once when all are gone through
 _FROM_CACHE = getattr(os, "RWF_NOWAIT", None)  # Linux: read what is in the page cache, or fail at once
 _REMEDY = "copy it again, or write it anew with `python -m jpq_pyserini.index vectors`"
@@ -106,6 +107,10 @@ class StoredVectors:
 
     def __len__(self) -> int:
         return self.count
+
+    def __reduce__(self):
+        """Pickles and copies open the file again: the handle is closed with this object."""
+        return type(self), (self.path, self.dtype, self.count, self.dimension, self._offset), {"flat": self.flat}
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Read the vectors of rows (n,) int64, fastest in rising order: (n, D) float32; errors as :meth:`read_raw`."""
@@ -202,7 +207,14 @@ def write_vectors(
 
 
 def encode_rows(vectors: np.ndarray, dtype: str) -> np.ndarray:
-    """Turn (n, D) float32 into rows of a file: (n, bytes a row) uint8. Values must be finite."""
+    """Turn (n, D) float32 into rows of a file: (n, bytes a row) uint8. Values must be finite.
+
+    Raises:
+        JPQError: a value is beyond float16.
+    """
+    largest = np.abs(vectors).max(initial=0) if dtype == "float16" else 0
+    if largest >= _BEYOND_FLOAT16:
+        raise JPQError(f"a document vector holds a value of {largest:.3g}, beyond float16: store int8 or float32")
     if dtype != "int8":
         return np.ascontiguousarray(vectors, dtype=_NUMPY[dtype]).view(np.uint8).reshape(len(vectors), -1)
     scales = (np.abs(vectors).max(axis=1, keepdims=True) / _LARGEST).astype("<f4")

@@ -1,5 +1,8 @@
 """Two-stage search against numpy on the real vectors, in every layout."""
 
+import copy
+import gc
+
 import numpy as np
 import pytest
 
@@ -147,3 +150,21 @@ def test_the_default_grows_with_the_hits_that_are_wanted():
     counts = [default_candidates(k) for k in (1, 10, 100, 1000)]
     assert counts == sorted(counts)
     assert all(count >= k for count, k in zip(counts, (1, 10, 100, 1000), strict=True))
+
+
+def test_copies_rescore_too_and_outlive_the_original(collection):
+    codec, codes, _, docids, folder = collection
+    original = RescoringIndex(layouts.build(codec, codes), StoredVectors.open(folder / "int8"), docids, candidates=60)
+    queries = random_embeddings(3, D=D, seed=8)
+    expected = original.search(queries, 20)
+    copied = copy.deepcopy(original)
+    del original
+    gc.collect()  # closes the original's file
+    for found, wanted in zip(copied.search(queries, 20), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_search_holds_no_vectors_of_its_hits(collection):
+    codec, codes, _, docids, folder = collection
+    rescoring = RescoringIndex(layouts.build(codec, codes), StoredVectors.open(folder / "float32"), docids)
+    assert rescoring._search(random_embeddings(3, D=D, seed=9), 20)[2] == []

@@ -138,3 +138,9 @@ def test_another_number_of_rows_or_width_leaves_no_file(tmp_path, vectors):
         with pytest.raises(JPQError, match=message):
             write_vectors(tmp_path / "vectors", "int8", N, D, iter(chunks))
     assert not any(tmp_path.iterdir())
+
+
+def test_a_value_beyond_float16_is_refused():
+    assert np.isfinite(decode_rows(encode_rows(np.full((1, 8), 65519, np.float32), "float16"), "float16")).all()
+    with pytest.raises(JPQError, match=r"a value of 7e\+04, beyond float16"):
+        encode_rows(np.full((1, 8), -7e4, np.float32), "float16")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jpq_pyserini import JPQError, JPQIndex
+from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.index.__main__ import main
 from jpq_pyserini.index.hub import push_to_hub
@@ -121,3 +122,39 @@ def test_an_index_that_refers_to_a_folder_stays_at_home(tiny, index, tmp_path):
         pack(index, tmp_path / "packed")
     with pytest.raises(JPQError, match="--refer goes with --embeddings"):
         run("vectors", "--index", index, "--remove", "--refer")
+
+
+def test_the_number_of_candidates_is_set_alone(tiny, index, capsys):
+    with pytest.raises(JPQError, match="has no vectors to rescore with: give --embeddings or --corpus too"):
+        run("vectors", "--index", index, "--rescore", 70)
+    run("vectors", "--index", index, "--embeddings", tiny / "flat", "--dtype", "float16")
+    before = (index / "vectors.safetensors").read_bytes()
+    run("vectors", "--index", index, "--rescore", 70)
+    assert "float16 vectors" in capsys.readouterr().out
+    assert IndexRecord.read(index).rescore == 70
+    assert (index / "vectors.safetensors").read_bytes() == before
+    assert verify_directory(index) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), "nothing to do"),
+        (("--remove", "--rescore", 70), "--rescore 70 needs the document vectors"),
+        (("--rescore", 70, "--dtype", "int8"), "--dtype is for vectors that are written"),
+    ],
+)
+def test_flags_that_would_do_nothing_are_refused(index, flags, message):
+    with pytest.raises(JPQError, match=message):
+        run("vectors", "--index", index, *flags)
+
+
+def test_texts_are_encoded_with_the_dimensions_that_the_encoder_was_cut_to(tiny, corpus, tmp_path):
+    kept = np.array(FlatFolder.open(tiny / "flat").embeddings[:, :16])
+    steps = np.quantile(kept, np.linspace(0, 1, 256), axis=0).T[..., None].astype(np.float32)
+    codec = ProductQuantizer(steps, steps)
+    encoder = {"name_or_path": str(tiny / "encoder"), "truncate_dim": 16}
+    docids = FlatFolder.open(tiny / "flat").docids
+    index = JPQIndex(codec, codec.encode(kept), docids, encoder=encoder).save(tmp_path / "cut")
+    run("vectors", "--index", index, "--corpus", corpus, "--dtype", "float32")
+    assert np.allclose(vectors_of(index), kept, atol=1e-5)
