@@ -124,6 +124,8 @@ def _wrap_searcher(searcher_class) -> None:
                 docids = parts.docids
                 index = _scored(parts, rescore, always=ours is not None)
             else:
+                if parts.vectors is not None and rescore != 0:
+                    note(f"{index_dir}: faiss-gpu searches the codes alone; JPQFaissSearcher uses the vectors as well")
                 index, docids = plain_load(self, index_dir)
         if ours is not None and ours is self.query_encoder and ours.dimension != index.d:
             raise JPQError(
