@@ -1,7 +1,7 @@
 """Every command with every argument wrong in type, range or kind of file: one line each, no input touched.
 
 The cases come from the commands' own parsers, so that a new option is tried without a word here. The quick run takes a
-sample; ``-m slow`` all of them.
+sample; ``JPQ_CAMPAIGN=1`` and ``-m slow`` all of them.
 """
 
 import argparse
@@ -189,6 +189,7 @@ def test_a_sample_of_bad_arguments(places, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("JPQ_CAMPAIGN" not in os.environ, reason="takes hours: set JPQ_CAMPAIGN=1")
 @pytest.mark.parametrize("name", BASES)
 def test_all_bad_arguments(places, tmp_path, monkeypatch, name):
     cases = [case for case in _cases(places["bad"]) if " ".join(case[0].words) == name]

@@ -4,6 +4,7 @@ The checksums find all of them; without (``JPQ_VERIFY=0``) what Faiss, safetenso
 end in a line, and nothing may crash.
 """
 
+import os
 import random
 import shutil
 
@@ -87,6 +88,7 @@ def test_some_damage(saved, tmp_path, monkeypatch, checksums):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("JPQ_CAMPAIGN" not in os.environ, reason="takes long: set JPQ_CAMPAIGN=1")
 @pytest.mark.parametrize("checksums", ["", "0"])
 def test_much_damage(saved, tmp_path, monkeypatch, checksums):
     monkeypatch.setenv("JPQ_VERIFY", checksums)
