@@ -4,7 +4,20 @@ Public names are imported on first use, so that ``import jpq_pyserini`` costs ne
 Java. The start-up hook relies on that.
 """
 
+from typing import TYPE_CHECKING
+
 from jpq_pyserini import moved
+from jpq_pyserini.lazy import public_names
+
+if TYPE_CHECKING:
+    from jpq_pyserini.codec import ProductQuantizer as ProductQuantizer
+    from jpq_pyserini.errors import JPQError as JPQError
+    from jpq_pyserini.index import JPQIndex as JPQIndex
+    from jpq_pyserini.plugin.encoders import JPQDocumentEncoder as JPQDocumentEncoder
+    from jpq_pyserini.plugin.encoders import JPQQueryEncoder as JPQQueryEncoder
+    from jpq_pyserini.plugin.searcher import JPQFaissSearcher as JPQFaissSearcher
+    from jpq_pyserini.train.config import TrainConfig as TrainConfig
+    from jpq_pyserini.train.pipeline import train_index as train_index
 
 __version__ = "0.2.0"
 
@@ -21,17 +34,6 @@ _PUBLIC = {
 
 __all__ = sorted(_PUBLIC)
 
-
-def __getattr__(name):
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
-
-
-def __dir__():
-    return sorted(set(globals()) | set(_PUBLIC))
-
+__getattr__, __dir__ = public_names(__name__, _PUBLIC)
 
 moved.install()

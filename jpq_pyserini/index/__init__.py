@@ -14,6 +14,23 @@ Pyserini opens only ``index`` and ``docid``; the rest sits beside them. Nothing 
 Public names are imported on first use, so that the record of an index can be read without Faiss.
 """
 
+from typing import TYPE_CHECKING
+
+from jpq_pyserini.lazy import public_names
+
+if TYPE_CHECKING:
+    from jpq_pyserini.index.collection import JPQIndex as JPQIndex
+    from jpq_pyserini.index.directory import IndexDirectory as IndexDirectory
+    from jpq_pyserini.index.directory import check_parts as check_parts
+    from jpq_pyserini.index.directory import save_flat_index as save_flat_index
+    from jpq_pyserini.index.record import FLAT_LAYOUT as FLAT_LAYOUT
+    from jpq_pyserini.index.record import FORMAT_VERSION as FORMAT_VERSION
+    from jpq_pyserini.index.record import IndexRecord as IndexRecord
+    from jpq_pyserini.index.record import library_versions as library_versions
+    from jpq_pyserini.index.record import query_encoder_path as query_encoder_path
+    from jpq_pyserini.index.record import write_record as write_record
+
+
 _PUBLIC = {
     "FLAT_LAYOUT": "record",
     "FORMAT_VERSION": "record",
@@ -29,10 +46,4 @@ _PUBLIC = {
 
 __all__ = sorted(_PUBLIC)
 
-
-def __getattr__(name):
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+__getattr__, __dir__ = public_names(__name__, _PUBLIC)

@@ -3,14 +3,19 @@
 Public names are imported on first use, so that ``--help`` and what is wrong with arguments cost no torch.
 """
 
+from typing import TYPE_CHECKING
+
+from jpq_pyserini.lazy import public_names
+
+if TYPE_CHECKING:
+    from jpq_pyserini.train.config import TrainConfig as TrainConfig
+    from jpq_pyserini.train.inputs import EncoderSource as EncoderSource
+    from jpq_pyserini.train.pipeline import train_index as train_index
+    from jpq_pyserini.train.report import TrainReport as TrainReport
+
+
 _PUBLIC = {"EncoderSource": "inputs", "TrainConfig": "config", "TrainReport": "report", "train_index": "pipeline"}
 
 __all__ = sorted(_PUBLIC)
 
-
-def __getattr__(name):
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+__getattr__, __dir__ = public_names(__name__, _PUBLIC)
