@@ -17,12 +17,9 @@ pytest.importorskip("triton", reason="Triton is not installed: pip install trito
 
 @pytest.fixture(scope="module")
 def triton_scan():
-    """The module with its kernels interpreted, which must be asked for before Triton is imported."""
-    from triton import knobs
-
+    """The module with its kernels interpreted: conftest.py asks for that before Triton is imported."""
     if torch.cuda.is_available():
         pytest.skip("kernels run on the GPU here: see the tests marked gpu")
-    knobs.runtime.interpret = True
     from jpq_pyserini.index import triton_scan
 
     return triton_scan
