@@ -153,6 +153,14 @@ class StoredVectors:
         except OSError:  # not in the cache, or the file system cannot tell: the plain read says what is wrong
             return False
 
+    def drop_from_cache(self) -> None:
+        """Let the system forget the file's pages, as if it had never been read: to measure a search that waits for disk.
+
+        Pages that are not on disk yet, or that another process maps, stay.
+        """
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._handle, 0, 0, os.POSIX_FADV_DONTNEED)
+
     def chunks(self) -> Iterator[np.ndarray]:
         """Yield all rows in order as they are in the file, some 32 MB at once: (n, bytes a row) uint8."""
         rows = max(1, _CHUNK_BYTES // self._stride)

@@ -65,7 +65,7 @@ def test_real_collection(tiny, tmp_path):
         "-m", "jpq_pyserini.bench.latency", "--embeddings", tiny / "flat", "--topics", tiny / "topics.tsv",
         "--qrels", tiny / "qrels.txt", "--index", f"JPQ={tiny / 'index'}", "--index", f"lists={tmp_path / 'lists'}",
         "--encoder", tiny / "encoder", "--rounds", "1", "--queries-a-round", "2", "--batch", "4", "--threads", "1",
-        "--systems", "flat", "--bytes", "4", "--against", "JPQ", "--rescore", "300", "--output", tmp_path / "out",
+        "--systems", "flat", "--bytes", "4", "--against", "JPQ", "--rescore", "300", "--vectors", "float32", "--cold", "--output", tmp_path / "out",
     )  # fmt: skip
     (run,) = json.loads((tmp_path / "out" / "latency.json").read_text())["runs"]
     lists = [point for point in run["points"] if point["name"] == "lists"]
@@ -83,6 +83,7 @@ def test_real_collection(tiny, tmp_path):
     (rescored,) = (point for point in run["points"] if point["name"] == "JPQ-rescored")
     assert rescored["effectiveness"] == flat  # all documents scored again
     assert rescored["disk_bytes_per_document"] == 4 * 32
+    assert rescored["times"].keys() - exhaustive_point["times"].keys() == {"batch 1, threads 1, cold"}
     assert rescored["bytes_per_document"] == exhaustive_point["bytes_per_document"]
     assert flat["R@100"] == np.mean([rank < 100 for rank in ranks])
     assert flat["RR@10"] == pytest.approx(np.mean([1 / (rank + 1) if rank < 10 else 0 for rank in ranks]), abs=1e-4)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from jpq_pyserini.bench import systems
-from jpq_pyserini.bench.systems import KINDS, SYSTEMS, Data, Rescored, SettingError, _base
+from jpq_pyserini.bench.systems import KINDS, SYSTEMS, Data, SettingError, _base
 from jpq_pyserini.bench.systems._euclidean import Euclidean
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index.vectors import StoredVectors
 
 from helpers.processes import run_python
 
@@ -207,16 +208,20 @@ def _at(searcher, factor, queries):
     return searcher.search(queries, 10)[1]
 
 
+def _stored(data):
+    return StoredVectors(data.vectors, "float32", N, D, data.embeddings().offset)
+
+
 def test_the_second_stage_scores_with_the_vectors(data, queries):
     first = _searcher("pq", data)
     proposed = first.search(queries, 50)[1]
-    scores, rows = Rescored(first, data, 50).search(queries, 10)
+    scores, rows = first.rescored(_stored(data), 50).search(queries, 10)
     exact = queries @ data.embeddings().T
     for b in range(20):
         best = sorted(proposed[b], key=lambda row: -exact[b, row])[:10]
         assert rows[b].tolist() == best
         np.testing.assert_allclose(scores[b], exact[b, best], atol=1e-5)
-    more = Rescored(first, data, 5).search(queries, N + 3)[1]
+    more = first.rescored(_stored(data), 5).search(queries, N + 3)[1]
     assert (more[:, :N] >= 0).all()
     assert (more[:, N:] == -1).all()
 

@@ -18,6 +18,7 @@ from jpq_pyserini.data.runs import named_paths
 from jpq_pyserini.data.topics import read_qrels, read_topics
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import IndexRecord
+from jpq_pyserini.index.vectors import encode_rows, write_vectors
 from jpq_pyserini.names import DOCID, QUERY_ENCODER
 
 _RANDOM = ("flat", "pq8", "fastscan", "fastscan-rounded", "ivf-fastscan", "scann")
@@ -54,12 +55,23 @@ def random_race(count: int, args, settings: Settings, names: Sequence[str], scra
         for start in range(0, count, _ROWS):
             vectors[start : start + _ROWS] = _unit_vectors(rng, min(_ROWS, count - start), args.dimension)
         del vectors
+        data = _with_stored(data, settings)
     queries = _unit_vectors(rng, settings.queries, args.dimension)
     entries = [Contender(each.name, each.label(data), each.name, data, queries, group=each.title) for each in systems]
     result = race(f"random, {count:,} documents", data, entries, settings, note, progress)
-    if data.vectors:
-        os.unlink(data.vectors)
+    for path in filter(None, (data.vectors, data.stored)):
+        os.unlink(path)
     return result
+
+
+def _with_stored(data: Data, settings: Settings) -> Data:
+    """Return the data with a vectors file for a second stage, if there is to be one."""
+    if not settings.rescore:
+        return data
+    path, vectors = f"{data.vectors}.safetensors", data.embeddings()
+    parts = (encode_rows(vectors[at : at + _ROWS], settings.vectors) for at in range(0, data.count, _ROWS))
+    write_vectors(path, settings.vectors, data.count, data.dimension, parts)
+    return replace(data, stored=path)
 
 
 def _unit_vectors(rng: np.random.Generator, count: int, dimension: int) -> np.ndarray:
@@ -86,6 +98,7 @@ def real_race(args, settings: Settings, names: Sequence[str], scratch: Path) -> 
     vectors = str(scratch / "vectors.npy")
     np.save(vectors, flat.embeddings)
     data = Data(count, dimension, args.bytes, vectors, docids=str(Path(args.embeddings) / DOCID), seed=settings.seed)
+    data = _with_stored(data, settings)
 
     def encoded(encoder: str) -> EncodedQueries:
         found = encoded_queries(encoder, topics, args.cache or Path(args.output) / "queries")

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from jpq_pyserini.bench.latency.results import Point, Race, mode_name, name_of
+from jpq_pyserini.bench.latency.results import COLD, Point, Race, mode_name, name_of
 from jpq_pyserini.bench.latency.runs import Runs, ranked, run_file_name
 from jpq_pyserini.bench.latency.workers import Worker
 from jpq_pyserini.bench.systems import SYSTEMS, Data, SettingError
 from jpq_pyserini.cli import bounded, natural_int, positive_int
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index.vectors import DEFAULT_DTYPE, DTYPES, row_bytes
 from jpq_pyserini.timing import Timing, summary
 
 
@@ -40,6 +41,13 @@ class Settings:
         "also search compressed systems in two stages, their best N documents scored again with the vectors on disk; "
         "0: do not",
         natural_int,
+    )
+    vectors: str = field(
+        default=DEFAULT_DTYPE, metadata={"help": "with --rescore, how the vectors on disk are kept", "choices": DTYPES}
+    )
+    cold: bool = field(
+        default=False,
+        metadata={"help": "with --rescore, also time single queries with none of the vectors in the page cache"},
     )
     sweep: bool = field(default=True, metadata={"help": "with --qrels, try several values of nprobe, efSearch etc."})
     seed: int = _setting(42, "random seed", natural_int)
@@ -166,14 +174,14 @@ def _points(entry: Contender, worker: Worker, settings: Settings, runs: Runs | N
             training_vectors=_training_vectors(entry),
             training_queries=entry.training.get("training_queries", 0),
             rescored=candidates,
-            disk_bytes_per_document=4 * entry.data.dimension if candidates else 0,
+            disk_bytes_per_document=row_bytes(settings.vectors, entry.data.dimension) if candidates else 0,
         )
         points.append(point)
     return points
 
 
 def _rescorable(entry: Contender) -> bool:
-    return SYSTEMS[entry.system].rescorable and entry.data.vectors is not None
+    return SYSTEMS[entry.system].rescorable and entry.data.stored is not None
 
 
 def _training_vectors(entry: Contender) -> int:
@@ -185,14 +193,22 @@ def _training_vectors(entry: Contender) -> int:
 
 def _times(points: Sequence[Point], workers, settings: Settings, progress) -> list[dict[str, Timing]]:
     """Return mode to time for each point, all taken in turns."""
-    modes = [(batch, threads) for threads in sorted({1, settings.threads}) for batch in sorted({1, settings.batch})]
-    seconds: list[dict[str, list[float]]] = [{mode_name(*mode): [] for mode in modes} for _ in points]
+    modes = {
+        mode_name(batch, threads): (batch, threads, False)
+        for threads in sorted({1, settings.threads})
+        for batch in sorted({1, settings.batch})
+    }
+    if settings.cold:
+        modes[COLD] = (1, 1, True)
+    seconds: list[dict[str, list[float]]] = [{} for _ in points]
     for number in range(settings.rounds):
         progress(f"round {number + 1} of {settings.rounds}")
-        for batch, threads in modes:
+        for mode, (batch, threads, cold) in modes.items():
             for point, taken in zip(points, seconds, strict=True):
+                if cold and not point.rescored:
+                    continue
                 worker = workers[point.name]
                 worker.ask("set", point.value, point.rescored)
                 repeat = settings.queries_a_round if batch == 1 else 1
-                taken[mode_name(batch, threads)] += worker.ask("time", batch, threads, settings.hits, repeat)
+                taken.setdefault(mode, []).extend(worker.ask("time", batch, threads, settings.hits, repeat, cold))
     return [{mode: summary(each) for mode, each in taken.items()} for taken in seconds]

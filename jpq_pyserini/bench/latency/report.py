@@ -15,6 +15,7 @@ from jpq_pyserini.bench.latency.results import Point, Race, grouped
 from jpq_pyserini.bench.systems import SYSTEMS
 from jpq_pyserini.eval.figures import style
 from jpq_pyserini.index import library_versions
+from jpq_pyserini.timing import Timing
 
 _TIME = "milliseconds a query, one thread, one by one"
 
@@ -55,7 +56,7 @@ def as_markdown(races: Sequence[Race], command: str) -> str:
 
 
 def _table(race: Race, points: Sequence[Point]) -> str:
-    modes = list(points[0].times) if points else []
+    modes = list(dict.fromkeys(mode for point in points for mode in point.times))
     head = [
         "system",
         "bytes a document",
@@ -75,9 +76,13 @@ def _table(race: Race, points: Sequence[Point]) -> str:
             learnt += f" + {point.training_queries:,} queries"
         cells = [point.shown, size, learnt, f"{point.memory_bytes / 1e6:.0f}"]
         cells += [f"{point.effectiveness[measure]:.4f}" for measure in race.measures]
-        cells += [f"{point.times[mode].median_ms:.3g} / {point.times[mode].p95_ms:.3g}" for mode in modes]
+        cells += [_milliseconds(point.times.get(mode)) for mode in modes]
         rows.append([*cells, f"{max(time.qps for time in point.times.values()):.0f}"])
     return tables.as_markdown(rows) + "\n"
+
+
+def _milliseconds(time: Timing | None) -> str:
+    return "" if time is None else f"{time.median_ms:.3g} / {time.p95_ms:.3g}"
 
 
 def draw(races: Sequence[Race], folder: Path) -> list[str]:

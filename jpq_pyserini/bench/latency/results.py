@@ -12,6 +12,8 @@ def mode_name(batch: int, threads: int) -> str:
 
 
 ONE_BY_ONE = mode_name(1, 1)
+#: As :data:`ONE_BY_ONE`, with none of the vectors of a second stage in the page cache.
+COLD = f"{ONE_BY_ONE}, cold"
 
 
 def name_of(system: str, candidates: int) -> str:

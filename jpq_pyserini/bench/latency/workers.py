@@ -8,8 +8,9 @@ import faiss  # noqa: F401  before memory is first measured
 import numpy as np
 
 from jpq_pyserini.bench import procfs
-from jpq_pyserini.bench.systems import SYSTEMS, Data, Rescored
+from jpq_pyserini.bench.systems import SYSTEMS, Data
 from jpq_pyserini.errors import JPQError, reason_of
+from jpq_pyserini.index.vectors import StoredVectors
 from jpq_pyserini.timing import measure, timed
 
 
@@ -71,31 +72,43 @@ class _Server:
     def __init__(self, system: str, data: Data, queries: np.ndarray | Sequence[str]):
         self._before = procfs.resident()
         self._queries = queries if isinstance(queries, np.ndarray) else np.array(queries, dtype=object)
-        self._data, self._next = data, 0
+        self._vectors = StoredVectors.open(data.stored) if data.stored else None
+        self._next = 0
         self._system, seconds = timed(SYSTEMS[system].build, data)
         self._system.threads(1)
-        self._searcher = self._system
+        self._searcher, self._stages = self._system, {0: self._system}
         seconds += self._system.earlier_seconds
         self.facts = {"bytes": self._system.bytes, "build_seconds": round(seconds, 1)}
-        gc.collect()
-        procfs.start_peak()  # what building took and gave back does not count
+        gc.collect()  # what building took and gave back does not count
 
     def set(self, value, candidates: int) -> None:
         """Give the system's setting a value, None for none; score so many candidates again, 0 for none."""
         if value is not None:
             self._system.set(value)
-        self._searcher = Rescored(self._system, self._data, candidates) if candidates else self._system
+        if candidates not in self._stages:
+            self._stages[candidates] = self._system.rescored(self._vectors, candidates)
+        self._searcher = self._stages[candidates]
+        procfs.start_peak()
 
     def memory(self) -> int:
+        """Return the most memory that it took since it was last set, its vectors on disk left out, in bytes."""
         return procfs.peak() - self._before
 
-    def time(self, batch: int, threads: int, k: int, repeat: int) -> list[float]:
-        """Search ``repeat`` batches of the next queries; returns seconds a query, one number a batch."""
+    def time(self, batch: int, threads: int, k: int, repeat: int, cold: bool = False) -> list[float]:
+        """Search ``repeat`` batches of the next queries; returns seconds a query, one number a batch.
+
+        ``cold``: before each, the vectors on disk are dropped from the page cache.
+        """
         self._system.threads(threads)
         places = np.arange(self._next, self._next + repeat * batch) % len(self._queries)
         self._next += repeat * batch
         batches = [self._queries[part] for part in places.reshape(repeat, batch)]
-        return [seconds / batch for seconds in measure(lambda queries: self._searcher.search(queries, k), batches)]
+        taken = []
+        for each in batches:
+            if cold:
+                self._vectors.drop_from_cache()
+            taken += measure(lambda queries: self._searcher.search(queries, k), [each])
+        return [seconds / batch for seconds in taken]
 
     def hits(self, k: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
         """Return what is found for all queries: scores (Q, k) float32 and rows (Q, k) int64."""

@@ -23,9 +23,8 @@ from jpq_pyserini.bench.systems import (
     scann,
 )
 from jpq_pyserini.bench.systems._base import KINDS, Data, Searcher, SettingError, System
-from jpq_pyserini.bench.systems._rescored import Rescored
 
-__all__ = ["KINDS", "SYSTEMS", "Data", "Rescored", "Searcher", "SettingError", "System"]
+__all__ = ["KINDS", "SYSTEMS", "Data", "Searcher", "SettingError", "System"]
 
 #: In the order of KINDS.
 _FILES = (

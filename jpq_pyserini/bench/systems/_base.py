@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index.vectors import StoredVectors
 
 #: The parts of the paper's table 1, with what it has elsewhere around them; tables are in this order.
 KINDS = ("sparse", "exhaustive", "non-exhaustive", "compressed", "layout")
@@ -23,6 +24,7 @@ class Data:
         bytes: bytes a document of the compressed systems.
         vectors: file of (N, D) float32 (``numpy.save``), or None for systems that need none.
         index: index directory, ours or Lucene's, or None: random codes.
+        stored: vectors file of the same documents, for a second stage; None: there is none.
         docids: file of external ids in row order, for systems that know documents by those.
         seed: of everything random.
     """
@@ -32,6 +34,7 @@ class Data:
     bytes: int
     vectors: str | None = None
     index: str | None = None
+    stored: str | None = None
     docids: str | None = None
     seed: int = 42
 
@@ -80,6 +83,33 @@ class Searcher:
 
     def threads(self, count: int) -> None:
         """Let a batch be searched by ``count`` threads."""
+
+    def rescored(self, vectors: StoredVectors, candidates: int) -> "Searcher":
+        """Return the same search in two stages: its best ``candidates``, or k if that is more, by their vectors."""
+        return Rescored(self, vectors, candidates)
+
+
+class Rescored(Searcher):
+    """A second stage for any system: the documents it proposes, in the order of their inner products.
+
+    Args:
+        searcher: proposes them.
+        vectors: of which the rows proposed are read from disk.
+        candidates: how many are read for a query, though never fewer than k.
+    """
+
+    def __init__(self, searcher: Searcher, vectors: StoredVectors, candidates: int):
+        self._searcher, self._vectors, self._candidates, self.bytes = searcher, vectors, candidates, searcher.bytes
+
+    def search(self, queries, k):
+        _, proposed = self._searcher.search(queries, max(k, self._candidates))
+        return padded((self._best(*each, k) for each in zip(queries, proposed, strict=True)), len(queries), k)
+
+    def _best(self, query: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = np.sort(rows[rows >= 0])  # as they lie on disk
+        scores = self._vectors.read(rows) @ query
+        order = np.argsort(-scores, kind="stable")[:k]
+        return scores[order], rows[order]
 
 
 class OneByOne(Searcher):

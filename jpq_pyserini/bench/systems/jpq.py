@@ -13,10 +13,22 @@ from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import layouts
 from jpq_pyserini.index.exact import ExactIndex
+from jpq_pyserini.index.rescoring import RescoringIndex
 from jpq_pyserini.names import INDEX
 
 _DISTINCT_CODES = 1_000_000  # synthetic codes beyond these are repeated
 _PROBES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class _Layout(FaissSearcher):
+    """A layout; its second stage is that of :class:`~jpq_pyserini.plugin.searcher.JPQFaissSearcher`."""
+
+    def __init__(self, index, size: int, exact: bool):
+        super().__init__(ExactIndex(index) if exact else index, size, partial(_set_nprobe, index))
+        self._faiss_index = index
+
+    def rescored(self, vectors, candidates):
+        return FaissSearcher(RescoringIndex(self._faiss_index, vectors, candidates=candidates), self.bytes)
 
 
 def _layout(layout: str, nbits: int, exact: bool = True) -> Callable:
@@ -27,7 +39,7 @@ def _layout(layout: str, nbits: int, exact: bool = True) -> Callable:
         else:
             path = os.path.join(data.index, INDEX)
             index, size = layouts.read(path), os.path.getsize(path)
-        return FaissSearcher(ExactIndex(index) if exact else index, size, partial(_set_nprobe, index))
+        return _Layout(index, size, exact)
 
     return build
 
