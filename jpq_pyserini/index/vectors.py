@@ -154,7 +154,7 @@ class StoredVectors:
             return False
 
     def drop_from_cache(self) -> None:
-        """Let the system forget the file's pages, as if it had never been read: to measure a search that waits for disk.
+        """Let the system forget the pages of the file, so that the next search waits for the disk, which can be measured.
 
         Pages that are not on disk yet, or that another process maps, stay.
         """

@@ -65,7 +65,8 @@ def test_real_collection(tiny, tmp_path):
         "-m", "jpq_pyserini.bench.latency", "--embeddings", tiny / "flat", "--topics", tiny / "topics.tsv",
         "--qrels", tiny / "qrels.txt", "--index", f"JPQ={tiny / 'index'}", "--index", f"lists={tmp_path / 'lists'}",
         "--encoder", tiny / "encoder", "--rounds", "1", "--queries-a-round", "2", "--batch", "4", "--threads", "1",
-        "--systems", "flat", "--bytes", "4", "--against", "JPQ", "--rescore", "300", "--vectors", "float32", "--cold", "--output", tmp_path / "out",
+        "--systems", "flat", "--bytes", "4", "--against", "JPQ", "--rescore", "300", "--vectors", "float32", "--cold",
+        "--output", tmp_path / "out",
     )  # fmt: skip
     (run,) = json.loads((tmp_path / "out" / "latency.json").read_text())["runs"]
     lists = [point for point in run["points"] if point["name"] == "lists"]

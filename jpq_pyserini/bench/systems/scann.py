@@ -1,7 +1,7 @@
 """ScaNN: product quantization with an anisotropic loss, 4 bits a code; alone, and behind the rotation of OPQ.
 
-Sizes count its codes as they lie in memory; the files it writes have a byte for each. Its own second stage re-orders the
-best by int8 vectors, which it keeps in memory too: D bytes a document more.
+Sizes count its codes as they lie in memory; the files it writes have a byte for each. Its own second stage re-orders
+the best by int8 vectors, which it keeps in memory too: D bytes a document more.
 """
 
 import numpy as np
@@ -9,7 +9,6 @@ import numpy as np
 from jpq_pyserini.bench.systems._base import Data, Searcher, System
 from jpq_pyserini.bench.systems._faiss import TRAINING_ROWS, opq
 from jpq_pyserini.errors import JPQError
-
 
 _REORDERED = 200  # candidates of its second stage
 
