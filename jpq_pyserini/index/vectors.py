@@ -154,7 +154,7 @@ class StoredVectors:
             return False
 
     def drop_from_cache(self) -> None:
-        """Let the system forget the pages of the file, so that the next search waits for the disk, which can be measured.
+        """Let the system forget the pages of the file, so that the next search has to wait for the disk.
 
         Pages that are not on disk yet, or that another process maps, stay.
         """
