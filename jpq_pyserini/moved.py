@@ -1,4 +1,4 @@
-"""Module paths of version 0.1, which go on working: imports give the module in its new place, commands run it."""
+"""Module paths of version 0.1, which still work: imports give the module in its new place, commands run it."""
 
 import importlib
 import importlib.machinery

@@ -1,4 +1,4 @@
-"""What a stopped command leaves and goes on from: a folder beside its output, and files in it that grow."""
+"""What a stopped command leaves and continues from: a folder beside its output, and files in it that grow."""
 
 import hashlib
 import json
@@ -34,13 +34,13 @@ def fingerprint(path: str | os.PathLike | None) -> str | list | None:
 
 
 def refuse_left(path: str | os.PathLike, resume: bool) -> None:
-    """Raise :class:`JPQError` if a stopped run left ``path`` and the user does not want to go on from it."""
+    """Raise :class:`JPQError` if a stopped run left ``path`` and the user does not want to continue from it."""
     if not resume and os.path.exists(path):
-        raise JPQError(f"{path} is what a stopped run left: add --resume to go on from it, or remove it")
+        raise JPQError(f"{path} is what a stopped run left: add --resume to continue from it, or remove it")
 
 
 class WorkFolder:
-    """The unfinished work of one command, which only the same command on the same inputs goes on with.
+    """The unfinished work of one command, which only the same command on the same inputs continues with.
 
     The caller holds the lock of its output meanwhile (:func:`jpq_pyserini.storage.locked`).
 
@@ -61,7 +61,7 @@ class WorkFolder:
         if not self.path.exists():
             return
         if not self.path.is_dir():
-            raise JPQError(f"{path} is no folder of this version: remove it and start anew")
+            raise JPQError(f"{path} is no folder of this version: remove it and start again")
         try:
             found = parse_json((self.path / _MADE_FROM).read_bytes())
             if not isinstance(found, dict):
@@ -73,7 +73,7 @@ class WorkFolder:
             if found.get(name) != value:
                 values = f"with {name}={found.get(name)!r}, this one has {value!r}"
                 other = values if len(values) < _SHORT else f"with another {name}"
-                raise JPQError(f"{path} comes from a run {other}: give the same, or remove {path} and start anew")
+                raise JPQError(f"{path} comes from a run {other}: give the same, or remove {path} and start again")
 
     def claim(self) -> None:
         """Make the folder, if it is not there, and say what it is made from."""

@@ -10,7 +10,7 @@ from jpq_pyserini.resume import GrowingArray, GrowingLines, WorkFolder, fingerpr
 def test_only_the_same_command_goes_on(tmp_path):
     path = tmp_path / "out.work"
     WorkFolder(path, {"codec": "a", "files": ("x", None)}, resume=True).claim()
-    with pytest.raises(JPQError, match=r"out.work is what a stopped run left: add --resume to go on from it"):
+    with pytest.raises(JPQError, match=r"out.work is what a stopped run left: add --resume to continue from it"):
         WorkFolder(path, {"codec": "a", "files": ("x", None)}, resume=False)
     with pytest.raises(JPQError, match="comes from a run with codec='a', this one has 'b': give the same, or remove"):
         WorkFolder(path, {"codec": "b"}, resume=True)

@@ -171,11 +171,11 @@ def open_vectors(directory: str | os.PathLike, entry: VectorsRecord, count: int,
     if found != wanted:
         raise JPQError(
             f"{stored.path} has {found[0]:,} vectors of {found[1]} {found[2]}, {directory}/{RECORD} says {wanted[0]:,} "
-            f"of {wanted[1]} {wanted[2]}: write them anew with `python -m jpq_pyserini.index vectors`, {_WITHOUT}"
+            f"of {wanted[1]} {wanted[2]}: write them again with `python -m jpq_pyserini.index vectors`, {_WITHOUT}"
         )
     if fingerprint(stored.path) != entry.get("digest"):
         raise JPQError(
-            f"{stored.path} was changed after {directory}/{RECORD} was written: copy it again, write it anew with "
+            f"{stored.path} was changed after {directory}/{RECORD} was written: copy it again, write it again with "
             f"`python -m jpq_pyserini.index vectors`, {_WITHOUT}"
         )
     return stored

@@ -1,4 +1,4 @@
-"""New documents to codes in bounded memory: from embeddings, or from texts, kept so that a stopped run goes on."""
+"""New documents to codes in bounded memory: from embeddings, or from texts, kept so that a stopped run continues."""
 
 import hashlib
 import itertools
@@ -74,7 +74,7 @@ class Source:
         corpus: JSON-lines file or folder; or …
         embeddings: … a flat Faiss folder.
         encoder, device, batch_size, resume: for a corpus: where the recorded document encoder is, the torch device
-            (None: a GPU if there is one), texts encoded at once, and whether to go on from a stopped run.
+            (None: a GPU if there is one), texts encoded at once, and whether to continue from a stopped run.
 
     Attributes:
         name: the path as given.
@@ -232,7 +232,7 @@ def code_flat(
         flat: the folder.
         codec: assigns.
         progress: show a bar.
-        kept: an existing folder for the codes so far, from which a stopped run goes on.
+        kept: an existing folder for the codes so far, from which a stopped run continues.
         reference: where neighbours are looked for, if the codec wants any; None: in the folder itself, or 65,536
             documents of it.
 

@@ -287,7 +287,7 @@ class JPQIndex:
             codes: (n, M) uint8 by :attr:`codec`.
             docids: n external ids.
             source: where the documents come from, for the history in ``jpq.json``.
-            progress: show a bar while documents are assigned to inverted lists, which are made anew for them.
+            progress: show a bar while documents are assigned to inverted lists, which are newly made for them.
             vectors: of the documents, if the index is to have them.
         """
         origin = {

@@ -47,7 +47,7 @@ def embed_corpus(
         backend: what runs the encoder: see :mod:`jpq_pyserini.encoders.backends`.
         batch_size: passages encoded at once.
         device: torch device; None: a GPU if there is one.
-        resume: go on from what a stopped run left, if it left anything.
+        resume: continue from what a stopped run left, if it left anything.
 
     Returns:
         The folder, opened: N embeddings of dimension D.

@@ -215,7 +215,7 @@ def verify_directory(directory: str | os.PathLike) -> list[str]:
 def check_verified(directory: str | os.PathLike, but: str | None = None) -> None:
     """Raise :class:`JPQError` if a file of an index directory is not what was written (:func:`verify_directory`).
 
-    A file called ``but``, which is written anew, may be damaged.
+    A file called ``but``, which is written again, may be damaged.
     """
     if damaged := [name for name in verify_directory(directory) if name != but]:
         alone = ", or set JPQ_RESCORE=0 to search without them" if damaged == [VECTORS] else ""

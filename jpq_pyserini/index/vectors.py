@@ -42,7 +42,7 @@ _LARGEST = 127
 _BEYOND_FLOAT16 = 65520  # rounds to infinity
 _CHUNK_BYTES = 1 << 25  # of rows held at once when all are gone through
 _FROM_CACHE = getattr(os, "RWF_NOWAIT", None)  # Linux: read what is in the page cache, or fail at once
-_REMEDY = "copy it again, or write it anew with `python -m jpq_pyserini.index vectors`"
+_REMEDY = "copy it again, or write it again with `python -m jpq_pyserini.index vectors`"
 
 
 class StoredVectors:

@@ -45,7 +45,7 @@ def download(
 ) -> Path:
     """Download one file from the first of ``urls`` that gives what is expected; returns ``target``.
 
-    What arrives is kept in ``TARGET.partial``, also when this process dies, and the next attempt goes on from there;
+    What arrives is kept in ``TARGET.partial``, also when this process dies, and the next attempt continues from there;
     but a file without a digest is always downloaded from the start, because nothing would show that two halves do not
     belong together. A ``target`` that is there already and has the expected digest is not downloaded again.
 

@@ -51,7 +51,7 @@ def pack(
     refuse_reference(directory)
     if not any(file.startswith(f"{QUERY_ENCODER}/") for file in record.sha256):
         raise JPQError(
-            f"{directory} has no {QUERY_ENCODER}, so nobody could search it by name: train or import it anew"
+            f"{directory} has no {QUERY_ENCODER}, so nobody could search it by name: train or import it again"
         )
     stem = f"{name}.{hashlib.sha256((directory / RECORD).read_bytes()).hexdigest()[:6]}"
     where = [url + f"{stem}.tar.gz" if url.endswith("/") else url for url in urls] or [f"{stem}.tar.gz"]

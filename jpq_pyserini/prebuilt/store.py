@@ -50,7 +50,7 @@ def fetch(
 
     Raises:
         JPQError: the name is unknown, no repository or URL gave the index, or it is not what it should be. Nothing is
-            left in the cache then but what a later download can go on from.
+            left in the cache then but what a later download can continue from.
     """
     entry = name if isinstance(name, Entry) else find(name)
     given = [option for option, value in release.items() if value is not None]
@@ -82,7 +82,7 @@ def _from_hub(entry: Entry, target: Path) -> bool:
     from jpq_pyserini.index.hub import from_hub
 
     repository, _, revision = entry.hub.partition("@")
-    work = target.with_name(f".{target.name}.hub")  # kept after a failure: the Hub's client goes on from there
+    work = target.with_name(f".{target.name}.hub")  # kept after a failure: the Hub's client continues from there
     try:
         found = from_hub(repository, revision=revision or None, local_dir=work)
         with replacement(target) as new:

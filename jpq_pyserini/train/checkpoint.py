@@ -1,4 +1,4 @@
-"""Checkpoints: all that a run needs to go on exactly as if it had never been stopped; no pickles.
+"""Checkpoints: all that a run needs to continue exactly as if it had never been stopped; no pickles.
 
 A checkpoint is a directory ``step-N`` of safetensors and JSON inside the checkpoint directory. It is written beside and
 renamed, so that a run killed at any moment leaves the last complete one.
@@ -82,7 +82,7 @@ class CheckpointDirectory:
         steps = self.steps()
         if not steps:
             return None
-        folder, remedy = self.path / f"step-{steps[-1]}", f"remove {self.path} and train anew"
+        folder, remedy = self.path / f"step-{steps[-1]}", f"remove {self.path} and train again"
         try:
             facts = read_json(folder / _FACTS, remedy)
             tensors = load_file(folder / _TENSORS)

@@ -21,7 +21,7 @@ from jpq_pyserini.storage import new_directory, replacement
 from jpq_pyserini.train.config import TrainConfig
 
 _CODEC, _CODES = "codec.safetensors", "codes.npy"
-_ANEW = "remove the .checkpoint folder that it is in and train anew"
+_ANEW = "remove the .checkpoint folder that it is in and train again"
 _SCORE_AWARE_ROUNDS = 4
 _ELEMENTS = 1 << 26  # floats of directions towards neighbours held at once: 268 MB, and 1.6 times as much to work
 
@@ -41,7 +41,7 @@ def initialise(
         device: where OPQ is learnt; codes are chosen on the CPU.
         progress: show bars.
         phase: a context manager by the name of what goes on.
-        kept: folder of what is done, from which a stopped run goes on; None keeps nothing.
+        kept: folder of what is done, from which a stopped run continues; None keeps nothing.
 
     Returns:
         The codec and the codes (N, M) uint8. Memory: the sample, one chunk of embeddings, and the codes.
@@ -100,7 +100,7 @@ def _score_aware(sample: np.ndarray, codec: ProductQuantizer, config: TrainConfi
 
 
 def save_start(folder: str | os.PathLike, codec: ProductQuantizer, codes: np.ndarray) -> None:
-    """Keep the start of a run, so that a resumed one goes on from the very same codes."""
+    """Keep the start of a run, so that a resumed one continues from the very same codes."""
     with new_directory(folder) as partial:
         codec.save(partial / _CODEC)
         np.save(partial / _CODES, codes, allow_pickle=False)

@@ -181,7 +181,7 @@ class Run:
             )
 
     def fingerprint(self) -> dict:
-        """What two runs must share for one to go on from the other's checkpoint."""
+        """What two runs must share for one to continue from the other's checkpoint."""
         settings = {name: value for name, value in asdict(self.config).items() if name not in _NEUTRAL}
         files: dict[str, str | os.PathLike | None] = {}
         files |= {"index": Path(self.embeddings, "index"), "docid": Path(self.embeddings, "docid")}

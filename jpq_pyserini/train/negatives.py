@@ -56,7 +56,7 @@ class SearchedNegatives:
 
 
 class RandomNegatives:
-    """Documents drawn uniformly from the collection without replacement, anew at every step.
+    """Documents drawn uniformly from the collection without replacement, others at every step.
 
     A draw depends on the seed, the step and the query alone, so that a resumed run, and two processes with half of a
     batch each, have the same.

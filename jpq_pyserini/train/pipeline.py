@@ -74,7 +74,7 @@ def train_index(
         topics, qrels: training queries and judgements, Pyserini names or files; needed unless ``config.epochs`` is 0.
         dev_topics, dev_qrels: queries to choose the best step by.
         config: the settings.
-        resume: go on from the checkpoint of a stopped run, if there is one; the result is the same as if it had not
+        resume: continue from the checkpoint of a stopped run, if there is one; the result is the same as if it had not
             been stopped.
         progress: show progress bars.
         negatives_run: run of the training queries, TREC or MS MARCO format; with ``config.negatives_from`` "run" its
@@ -174,7 +174,7 @@ def _start(flat, config, checkpoints, accelerator, progress, watch):
             checkpoints.remove()
             raise
         except KeyboardInterrupt:
-            raise KeyboardInterrupt("before the first step; go on with the same command and --resume") from None
+            raise KeyboardInterrupt("before the first step; continue with the same command and --resume") from None
         initialise.save_start(folder, *start)
         shutil.rmtree(kept, ignore_errors=True)
     with watch.phase("load"):

@@ -36,7 +36,7 @@ class FaissCodeSearch:
     """Exhaustive search over codes by equation 12, with Faiss; nothing is rebuilt between two steps.
 
     Args:
-        centroids: (M, K, D/M), read anew at each search: give the parameter that is trained.
+        centroids: (M, K, D/M), read again at each search: give the parameter that is trained.
         codes: (N, M) uint8, which Faiss copies.
         rotation: (D, D) that queries are rotated by; None: they are given in the space of the sub-vectors.
     """

@@ -8,7 +8,7 @@ import torch
 
 
 class Stopwatch:
-    """Wall time of a run, in all and by phase; goes on where a stopped run's checkpoint left off.
+    """Wall time of a run, in all and by phase; continues where a stopped run's checkpoint left off.
 
     Attributes:
         seconds: by phase, in the order in which phases began.
@@ -23,7 +23,7 @@ class Stopwatch:
 
     @property
     def total(self) -> float:
-        """Seconds since the stopwatch was made, and those of the runs it goes on from."""
+        """Seconds since the stopwatch was made, and those of the runs it continues from."""
         return self._earlier + time.perf_counter() - self._started
 
     @contextmanager

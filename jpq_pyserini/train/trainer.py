@@ -106,7 +106,7 @@ class Trainer:
                 if stop.requested or self.step % self.config.checkpoint_steps == 0:
                     self._save()
                 if stop.requested:
-                    raise KeyboardInterrupt(f"after step {self.step:,}; go on with the same command and --resume")
+                    raise KeyboardInterrupt(f"after step {self.step:,}; continue with the same command and --resume")
         self._keep_best()
         return self.curve
 
@@ -191,7 +191,7 @@ class Trainer:
             self.watch.resume(facts["time"])
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             place = self.checkpoints.path
-            raise JPQError(f"{place} is damaged ({reason_of(error)}): remove it and train anew") from error
+            raise JPQError(f"{place} is damaged ({reason_of(error)}): remove it and train again") from error
         return True
 
 

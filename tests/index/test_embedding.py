@@ -108,7 +108,7 @@ def test_stopped_and_resumed(collection, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         embed(collection, tmp_path / "flat")
     assert not (tmp_path / "flat").exists()
-    with pytest.raises(JPQError, match="add --resume to go on from it"):
+    with pytest.raises(JPQError, match="add --resume to continue from it"):
         embed(collection, tmp_path / "flat")
     with pytest.raises(JPQError, match="comes from a run with another encoder"):
         embed(collection, tmp_path / "flat", "--resume", "--max-length", "9")

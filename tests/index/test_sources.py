@@ -206,7 +206,7 @@ def test_killed_and_resumed(tiny, tmp_path):
     process.wait()
     assert not (tmp_path / "new").exists()
     assert 0 < log.stat().st_size < 9000 * 8
-    refused("add --resume to go on from it", *arguments[2:])
+    refused("add --resume to continue from it", *arguments[2:])
     index_command(*arguments[2:], "--resume")
     assert not log.parent.exists()
     index_command(*arguments[2:-1], tmp_path / "once")

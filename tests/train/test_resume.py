@@ -50,12 +50,12 @@ def test_ctrl_c_says_how_to_go_on_and_other_runs_keep_off(tiny, queries, tmp_pat
     process.send_signal(signal.SIGINT)
     printed = process.communicate(timeout=60)[0]
     assert process.returncode == 130
-    assert printed.rstrip().endswith("go on with the same command and --resume")
+    assert printed.rstrip().endswith("continue with the same command and --resume")
     assert not output.exists()
     run_again = subprocess.run(command(tiny, queries, output), env=ENVIRONMENT, capture_output=True, text=True)
     assert run_again.returncode == 1
     assert run_again.stderr.strip().endswith(
-        f"error: {checkpoints} is what a stopped run left: add --resume to go on from it, or remove it"
+        f"error: {checkpoints} is what a stopped run left: add --resume to continue from it, or remove it"
     )
     for changed, value in (("batch_size", 7), ("loss", "hinge")):
         with pytest.raises(JPQError, match=f"with {changed}=.*this one has {value!r}"):

@@ -36,7 +36,7 @@ class ScoreJournal:
         try:
             self.done = {qid: QueryScores(dict(scores), float(seconds)) for qid, scores, seconds in self._lines.read()}
         except (ValueError, TypeError) as error:
-            raise JPQError(f"{self.path} is damaged ({error}): remove it to start anew") from error
+            raise JPQError(f"{self.path} is damaged ({error}): remove it to start again") from error
 
     def add(self, qid: str, scored: QueryScores) -> None:
         """Note one more query."""

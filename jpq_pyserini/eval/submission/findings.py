@@ -40,7 +40,7 @@ KINDS = {
     ),
     "depth": Kind("lines beyond --depth", ("depth",), "left out"),
     "scattered": Kind("queries whose lines are not together", ("order",), "brought together"),
-    "ranks": Kind("ranks that are no whole numbers", ("ranks",), "made anew from the scores, best first"),
+    "ranks": Kind("ranks that are no whole numbers", ("ranks",), "computed again from the scores, best first"),
     "contrary": Kind(
         "lines with a greater score than the line ranked above", ("ranks", "scores"), "made to agree, best first"
     ),
