@@ -74,6 +74,6 @@ def distillation(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
 
 
 def reconstruction(rotated_documents: Tensor, centroids: Tensor) -> Tensor:
-    """Equation 9 for a batch: the mean over (n, D) documents of ‖d − d†‖², codes taken again, gradients to centroids."""
+    """Equation 9 for a batch: the mean over (n, D) documents of ‖d − d†‖², newly coded, gradients to centroids."""
     codes = assign(rotated_documents, centroids.detach())
     return (rotated_documents - reconstruct(codes, centroids)).square().sum(1).mean()
