@@ -33,8 +33,8 @@ class TorchSearch:
         dtype: of decoded documents, queries and scores; None: float16 on a GPU, float32 elsewhere. Float16 scores
             are good enough to choose candidates by, which the searcher scores again from their codes.
         tile: documents decoded at once; None: as many as fit 256 MB.
-        scan: ``"tiles"``, or a kernel: ``"multiply"``, ``"look_up"``; None: the kernel that fits the batch where there
-            is one, else tiles.
+        scan: ``"tiles"``, or a kernel: ``"multiply"``, ``"look_up"``; None: where there are kernels the fastest of
+            all for the batch (:mod:`jpq_pyserini.index.scan_choice`), else tiles.
     """
 
     def __init__(
@@ -76,7 +76,11 @@ def best_by_codes(
     Returns:
         As :func:`best_in_tiles`.
     """
-    if scan != "tiles" and (scan is not None or can_scan(codes)):
+    if scan is None and can_scan(codes):
+        from jpq_pyserini.index.scan_choice import fastest_scan
+
+        scan = fastest_scan(codes, book, queries, k)
+    if scan not in (None, "tiles"):
         from jpq_pyserini.index.triton_scan import best_by_scan
 
         return best_by_scan(codes, book, queries, k, scan)

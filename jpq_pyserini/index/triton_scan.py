@@ -2,11 +2,12 @@
 
 Decoding in tiles (:func:`jpq_pyserini.index.torch_search.decoded_tiles`) writes N·D numbers to the GPU's memory and
 reads them again. Here a program takes ``BLOCK`` documents, looks their codes up and keeps the scores alone, so that
-memory sees N·G bytes of codes and N·B scores. Two kernels, by the size of the batch:
+memory sees N·G bytes of codes and N·B scores. Two kernels, of which :mod:`jpq_pyserini.index.scan_choice` takes the
+faster:
 
 * ``multiply`` looks up the centroids of a few sub-vectors, and multiplies them with all queries at once on the tensor
   cores: the look-ups are the same for one query and for sixty-four.
-* ``look_up`` adds entries of the tables of equation 12, four bytes a look-up, for one or two queries.
+* ``look_up`` adds entries of the tables of equation 12, four bytes a look-up, for a few queries.
 
 The best k come from segments: a program also writes the greatest score of its block. The best k documents lie in the k
 blocks whose greatest scores are best, so that only k·BLOCK scores are sorted.
@@ -24,8 +25,8 @@ from jpq_pyserini.index.torch_search import NO_KEY, best_keys, scores_and_rows, 
 BLOCK = 128  # documents of a program
 _BYTES = 16  # codes that `look_up` reads at once
 _WIDE = 64  # numbers of a document that `multiply` decodes at once
-_ROWS = 1 << 20  # documents scored before their best are taken: 4 MB of scores a query
-_FEW = 2  # queries up to which `look_up` is taken
+_ROWS = 1 << 20  # documents scored at most before their best are taken, and scores at most
+_SCORES = 1 << 29
 
 
 @triton.jit
@@ -81,7 +82,7 @@ def _look_up(
     tl.store(maxima + query * blocks + block, tl.max(total, 0))
 
 
-def scan(codes: Tensor, book: Tensor, queries: Tensor, kernel: str | None = None) -> tuple[Tensor, Tensor]:
+def scan(codes: Tensor, book: Tensor, queries: Tensor, kernel: str) -> tuple[Tensor, Tensor]:
     """Score documents by their codes.
 
     Args:
@@ -89,7 +90,7 @@ def scan(codes: Tensor, book: Tensor, queries: Tensor, kernel: str | None = None
         book: (G, V, W), contiguous: what value v of byte g stands for, as
             :func:`~jpq_pyserini.index.torch_search.byte_codebook` gives it.
         queries: (B, D) of the book's dtype, rotated; D is at most G·W.
-        kernel: ``"multiply"`` or ``"look_up"``; None: by B.
+        kernel: ``"multiply"`` or ``"look_up"``.
 
     Returns:
         Scores (B, n·BLOCK) float32, -inf beyond N, and their greatest by block, (B, n).
@@ -100,7 +101,7 @@ def scan(codes: Tensor, book: Tensor, queries: Tensor, kernel: str | None = None
     scores = torch.empty((batch, blocks * BLOCK), device=codes.device, dtype=torch.float32)
     maxima = torch.empty((batch, blocks), device=codes.device, dtype=torch.float32)
     queries = torch.nn.functional.pad(queries, (0, groups * width - queries.shape[1]))
-    if (kernel or ("look_up" if batch <= _FEW else "multiply")) == "look_up":
+    if kernel == "look_up":
         split = queries.float().view(batch, groups, width)
         tables = torch.einsum("bgw,gvw->bgv", split, book.float()).contiguous()
         chunk = min(_BYTES, triton.next_power_of_2(groups))
@@ -126,19 +127,20 @@ def scan(codes: Tensor, book: Tensor, queries: Tensor, kernel: str | None = None
 
 @torch.no_grad()
 def best_by_scan(
-    codes: Tensor, book: Tensor, queries: Tensor, k: int, kernel: str | None = None, rows_at_once: int = _ROWS
+    codes: Tensor, book: Tensor, queries: Tensor, k: int, kernel: str, rows_at_once: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return the k best inner products of each query, as :func:`~jpq_pyserini.index.torch_search.best_in_tiles` does.
 
     Args:
         codes, book, queries, kernel: as in :func:`scan`.
         k: how many are wanted.
-        rows_at_once: documents scored before their best are taken.
+        rows_at_once: documents scored before their best are taken; None: as many as make 2 GB of scores at most.
 
     Returns:
         Scores (B, k) float32 and rows (B, k) int64, best first, equal scores in row order; row -1 beyond N.
     """
     best = torch.empty((len(queries), 0), device=codes.device, dtype=torch.int64)
+    rows_at_once = rows_at_once or max(BLOCK, min(_ROWS, _SCORES // max(1, len(queries))))
     for start in range(0, len(codes), rows_at_once):
         scores, maxima = scan(codes[start : start + rows_at_once], book, queries, kernel)
         blocks = torch.arange(maxima.shape[1], device=codes.device)

@@ -12,7 +12,10 @@ import torch
 from jpq_pyserini import JPQIndex
 from jpq_pyserini.index import layouts
 from jpq_pyserini.index.exact import ExactIndex
+from jpq_pyserini.index.rescoring import RescoringIndex
+from jpq_pyserini.index.scan_choice import WAYS, fastest_scan
 from jpq_pyserini.index.torch_search import TorchSearch, best_by_codes, best_in_tiles, byte_codebook, decoded_tiles
+from jpq_pyserini.index.vectors import DTYPES, StoredVectors, encode_rows, write_vectors
 
 from helpers.codes import random_codec, random_embeddings
 from helpers.processes import read_run, run_python
@@ -51,6 +54,36 @@ def test_kernels_equal_the_tiles(kernel, N):
     scores, rows = best_by_codes(codes, book, queries, 100, scan=kernel)
     assert torch.equal(rows, expected[1])
     assert torch.equal(scores, expected[0])
+
+
+def test_the_way_that_is_chosen_gives_the_hits_of_the_tiles():
+    codec = random_codec(D=96, M=12)
+    codes = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (50_000, 12), dtype=np.uint8)).to(GPU)
+    book = torch.from_numpy(byte_codebook(codec)).mul(4).round().to(GPU).contiguous()
+    for batch in (1, 32, 512):
+        queries = torch.from_numpy(random_embeddings(batch, D=96, seed=3)).mul(4).round().to(GPU)
+        assert fastest_scan(codes, book, queries, 100) in WAYS
+        expected = best_in_tiles(queries, decoded_tiles(codes, book, 96), 100)
+        assert torch.equal(best_by_codes(codes, book, queries, 100)[1], expected[1])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("scan", [*WAYS, None])
+def test_two_stage_search_gives_the_cpus_hits(scan, dtype, tmp_path):
+    codec, embeddings = random_codec(D=96, M=24), random_embeddings(5000, D=96)
+    codes, queries = codec.encode(embeddings), random_embeddings(33, D=96, seed=3)
+    write_vectors(tmp_path / "vectors", dtype, 5000, 96, [encode_rows(embeddings, dtype)])
+    stored, index = StoredVectors.open(tmp_path / "vectors"), layouts.build(codec, codes)
+    expected = RescoringIndex(index, stored, candidates=600).search(queries, 50)
+
+    def found(precision):
+        proposer = TorchSearch(codec, codes, GPU, dtype=precision, scan=scan)
+        return RescoringIndex(index, stored, candidates=600, proposer=proposer).search(queries, 50)
+
+    assert np.array_equal(found(torch.float32)[1], expected[1])
+    assert np.array_equal(found(torch.float32)[0], expected[0])
+    shared = [np.isin(*rows).mean() for rows in zip(found(torch.float16)[1], expected[1], strict=True)]
+    assert np.mean(shared) > 0.99  # other candidates may come last, which the vectors then rank
 
 
 @pytest.mark.parametrize("layout", ["fastscan", "pq", "ivf", "ivf-fastscan"])

@@ -69,3 +69,41 @@ def test_torch_search_takes_the_kernel_it_is_told(triton_scan):
     expected = TorchSearch(codec, codes, "cpu", scan="tiles").search(rotated, 10)
     for scan in ("multiply", "look_up"):
         assert np.array_equal(TorchSearch(codec, codes, "cpu", scan=scan).search(rotated, 10)[1], expected[1])
+
+
+def test_the_fastest_way_is_taken_and_measured_once(triton_scan, monkeypatch):
+    from jpq_pyserini.index import scan_choice
+
+    seconds = {"multiply": 3.0, "look_up": 1.0, "tiles": 2.0}
+    asked = []
+    monkeypatch.setattr(scan_choice, "_chosen", {})
+    monkeypatch.setattr(scan_choice, "_seconds", lambda way, *_: asked.append(way) or seconds[way])
+    codes, book = torch.zeros((300, 6), dtype=torch.uint8), torch.zeros((6, 256, 4))
+
+    def chosen(batch):
+        return scan_choice.fastest_scan(codes, book, torch.zeros((batch, 24)), 10)
+
+    assert [chosen(3), chosen(4)] == ["look_up", "look_up"]  # one measurement for sizes that are alike
+    assert sorted(asked) == sorted(seconds)
+    assert chosen(512) == "tiles"  # which reads the codes once for all queries
+    seconds["multiply"] = seconds["tiles"] = float("inf")
+    monkeypatch.setattr(scan_choice, "_chosen", {})
+    assert chosen(512) == "tiles"  # when everything fails, tiles say why
+
+
+def test_a_kernel_that_fails_is_not_chosen(triton_scan, monkeypatch):
+    from jpq_pyserini.index import scan_choice, torch_search
+
+    def broken(*_, **__):
+        raise OSError("no compiler")
+
+    monkeypatch.setattr(triton_scan, "best_by_scan", broken)
+    monkeypatch.setattr(torch_search, "can_scan", lambda codes: True)
+    monkeypatch.setattr(scan_choice, "_chosen", {})
+    codec = random_codec()
+    codes = codec.encode(random_embeddings(200))
+    rotated = codec.rotate(random_embeddings(3, seed=4))
+    expected = torch_search.TorchSearch(codec, codes, "cpu", scan="tiles").search(rotated, 10)
+    found = torch_search.TorchSearch(codec, codes, "cpu").search(rotated, 10)
+    assert np.array_equal(found[1], expected[1])
+    assert list(scan_choice._chosen.values()) == ["tiles"]

@@ -30,6 +30,10 @@ class Clock:
             raise OutOfTimeError("the time of this part is over")
         return left
 
+    def is_over(self) -> bool:
+        """Tell whether no time is left."""
+        return time.monotonic() >= self._ends
+
     def milliseconds(self, function: Callable, device: str, repeats: int = 10) -> float:
         """Median milliseconds of ``function()``, its work on the GPU included; fewer repeats where time is short.
 

@@ -1,14 +1,16 @@
-"""Search over codes: our kernels, decoding in tiles, and Faiss's GPU indexes, at the same sizes."""
+"""Search over codes: our kernels, decoding in tiles, and other libraries on the GPU, at the same sizes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 import torch
 
-from jpq_pyserini.bench.gpu.clock import Clock, OutOfTimeError
+from jpq_pyserini.bench.gpu.clock import Clock
+from jpq_pyserini.bench.gpu.others import SYSTEMS, Maker
 from jpq_pyserini.codec import ProductQuantizer, pack_codes
-from jpq_pyserini.index.torch_search import best_by_codes, byte_codebook
+from jpq_pyserini.index.scan_choice import fastest_scan
+from jpq_pyserini.index.torch_search import best_by_codes, byte_codebook, can_scan
 
 D = 768
 
@@ -17,17 +19,22 @@ def points(clock: Clock, device: str, small: bool) -> Iterator[dict]:
     """Yield a measurement for each size, batch and way of searching; the most telling sizes come first.
 
     Each has ``ms`` (median milliseconds a batch), ``ms_a_query``, and for codes ``bandwidth_share``: the bytes of the
-    codes over the time, as a share of what the card's memory gives (measured by a copy), and ``same_hits``: the share
-    of the top k that the tiles find too.
+    codes over the time, as a share of what the card's memory gives (measured by a copy), ``same_hits``: the share of
+    the top k that the tiles find too, and ``chosen``: whether a search that is left to choose takes this way.
     """
-    sizes = [(20_000, 12)] if small else [(8_841_823, 96), (1_000_000, 96), (8_841_823, 32), (1_000_000, 32)]
+    sizes = [(20_000, 12, 8), (2_000, 24, 4)] if small else [
+        (8_841_823, 96, 8), (1_000_000, 96, 8), (8_841_823, 32, 8), (8_841_823, 64, 4), (1_000_000, 32, 8),
+    ]  # fmt: skip
     batches = (1, 4) if small else (32, 1, 512)
     bandwidth = memory_bandwidth(device)
     yield {"what": "memory bandwidth", "bytes_a_second": bandwidth}
-    for documents, m in sizes:
-        codec, codes = random_codes(documents, m)
-        yield from _ours(clock, device, codec, codes, batches, 20 if small else 100, bandwidth)
-        yield from _faiss(clock, documents, m, batches, 20 if small else 100)
+    k = 20 if small else 100
+    done: set[tuple] = set()
+    for documents, m, nbits in sizes:
+        codec, codes = random_codes(documents, m, nbits)
+        yield from _ours(clock, device, codec, codes, batches, k, bandwidth)
+        if nbits == 8:
+            yield from _others(clock, device, documents, m, batches, k, done)
 
 
 def random_codes(documents: int, m: int, nbits: int = 8, seed: int = 0) -> tuple[ProductQuantizer, np.ndarray]:
@@ -55,13 +62,15 @@ def _ours(clock: Clock, device: str, codec, codes, batches, k, bandwidth) -> Ite
     book = torch.from_numpy(byte_codebook(codec)).to(device, dtype).contiguous()
     held = torch.from_numpy(pack_codes(codes, codec.nbits)).to(device)
     ways = ["tiles"] + (["multiply", "look_up"] if device.startswith("cuda") else [])
+    size = {"what": "codes", "documents": len(codes), "bytes": held.shape[1], "nbits": codec.nbits}
     for batch in batches:
         queries = torch.from_numpy(random_queries(batch)).to(device, dtype)
         found = {}
+        chosen = fastest_scan(held, book, queries, k) if can_scan(held) else "tiles"
         for way in ways:
             if way == "look_up" and batch > 32:
                 continue  # as many passes over the codes as queries
-            point = {"what": "codes", "way": way, "documents": len(codes), "bytes": held.shape[1], "batch": batch}
+            point = {**size, "way": way, "batch": batch}
 
             def search(way=way, queries=queries):
                 return best_by_codes(held, book, queries, k, scan=way)
@@ -69,77 +78,56 @@ def _ours(clock: Clock, device: str, codec, codes, batches, k, bandwidth) -> Ite
             try:
                 found[way] = search()[1]
                 milliseconds = clock.milliseconds(search, device)
-            except (RuntimeError, OutOfTimeError) as error:  # out of memory, a kernel that does not compile
+            except Exception as error:  # out of time or memory, a kernel that does not compile
                 yield {**point, "failed": reason(error)}
                 continue
-            same = torch.isin(found[way] + _row_offsets(found[way]), found["tiles"] + _row_offsets(found["tiles"]))
             share = held.numel() / (milliseconds / 1000) / bandwidth
-            yield {
-                **point,
-                **_times(milliseconds, batch),
-                "bandwidth_share": share,
-                "same_hits": same.float().mean().item(),
-            }
+            same = {"same_hits": _shared(found[way], found["tiles"])} if "tiles" in found else {}
+            yield {**point, **_times(milliseconds, batch), "bandwidth_share": share, **same, "chosen": way == chosen}
 
 
-def _row_offsets(rows: torch.Tensor) -> torch.Tensor:
-    return torch.arange(len(rows), device=rows.device).unsqueeze(1) << 40  # so that queries are told apart
+def _shared(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """Return the share of rows (B, k) that are among the expected ones of the same query."""
+    queries = torch.arange(len(found), device=found.device).unsqueeze(1) << 40  # so that queries are told apart
+    return torch.isin(found + queries, expected + queries).float().mean().item()
 
 
-def _faiss(clock: Clock, documents: int, m: int, batches, k) -> Iterator[dict]:
-    """Faiss's flat index in float16 and its IVF-PQ, on the GPU; without faiss-gpu a line that says so."""
-    import faiss
+def _others(clock: Clock, device: str, documents: int, m: int, batches, k, done: set) -> Iterator[dict]:
+    """The same search by every other library; one that is not there is listed with the reason.
 
-    if not getattr(faiss, "get_num_gpus", lambda: 0)():
-        yield {"what": "faiss-gpu", "documents": documents, "bytes": m, "failed": "this Faiss sees no GPU"}
-        return
-    resources = faiss.StandardGpuResources()
-    makers: dict[str, Callable] = {"flat float16": lambda: _faiss_flat(resources, documents)}
-    if m <= 96:
-        makers["IVFPQ, 4096 lists, nprobe 32"] = lambda: _faiss_ivfpq(resources, documents, m)
-    for name, make in makers.items():
+    ``done`` collects flat indexes, which are the same for every number of bytes.
+    """
+    for library, makers_of in SYSTEMS.items():
+        size = {"what": library, "documents": documents, "bytes": m}
         try:
-            index = make()
-        except (RuntimeError, OutOfTimeError) as error:
-            yield {"what": "faiss-gpu", "way": name, "documents": documents, "bytes": m, "failed": reason(error)}
+            makers = makers_of(device, documents, m, D, k)
+        except Exception as error:  # a library that does not load has its own reasons
+            yield {**size, "failed": reason(error)}
             continue
-        for batch in batches:
-            queries = random_queries(batch)
-            point = {"what": "faiss-gpu", "way": name, "documents": documents, "bytes": m, "batch": batch}
-            try:
-                milliseconds = clock.milliseconds(partial(index.search, queries, k), "cuda")
-                yield {**point, **_times(milliseconds, batch)}
-            except (RuntimeError, OutOfTimeError) as error:
-                yield {**point, "failed": reason(error)}
-        del index  # makes room for the next
+        for way, make in makers.items():
+            if (library, documents, way) in done:
+                continue
+            if way.startswith("flat"):
+                done.add((library, documents, way))
+            yield from _timed_system(clock, device, {**size, "way": way}, make, batches)
+            if device.startswith("cuda"):
+                torch.cuda.empty_cache()  # makes room for the next
 
 
-def _faiss_flat(resources, documents: int):
-    import faiss
-
-    config = faiss.GpuIndexFlatConfig()
-    config.useFloat16 = True
-    index = faiss.GpuIndexFlatIP(resources, D, config)
-    rng = np.random.default_rng(2)
-    block = rng.standard_normal((100_000, D)).astype(np.float32)
-    for start in range(0, documents, len(block)):
-        index.add(block[: documents - start])
-    return index
-
-
-def _faiss_ivfpq(resources, documents: int, m: int):
-    import faiss
-
-    config = faiss.GpuIndexIVFPQConfig()
-    config.useFloat16LookupTables = True
-    index = faiss.GpuIndexIVFPQ(resources, D, 4096, m, 8, faiss.METRIC_INNER_PRODUCT, config)
-    rng = np.random.default_rng(3)
-    block = rng.standard_normal((160_000, D)).astype(np.float32)
-    index.train(block)
-    for start in range(0, documents, len(block)):
-        index.add(block[: documents - start])
-    index.nprobe = 32
-    return index
+def _timed_system(clock: Clock, device: str, point: dict, make: Maker, batches) -> Iterator[dict]:
+    try:
+        clock.left()
+        search = make()
+    except Exception as error:  # each library has its own types
+        yield {**point, "failed": reason(error)}
+        return
+    for batch in batches:
+        queries = torch.from_numpy(random_queries(batch)).to(device)
+        try:
+            milliseconds = clock.milliseconds(partial(search, queries), device)
+            yield {**point, "batch": batch, **_times(milliseconds, batch)}
+        except Exception as error:
+            yield {**point, "batch": batch, "failed": reason(error)}
 
 
 def _times(milliseconds: float, batch: int) -> dict:
