@@ -191,8 +191,30 @@ def add_index(parser, what: str = "JPQ index directory", flag: str = "--index", 
 def add_embeddings(
     parser, what: str = "embeddings of the collection", flag: str = "--embeddings", required: bool = True
 ) -> None:
-    """Add the argument for the flat Faiss folder that ``pyserini.encode ... --to-faiss`` writes."""
-    parser.add_argument(flag, required=required, metavar="FLAT", help=f"{what}: flat Faiss folder (index, docid)")
+    """Add the argument that :func:`jpq_pyserini.data.embeddings.open_embeddings` takes, a path or a list of them."""
+    words = (
+        f"{what}: flat Faiss folder (index, docid), or another Faiss index that holds them, .npy, .safetensors, "
+        ".parquet, JSON lines with 'vector', Hugging Face dataset on disk, Tevatron's pickles; several parts in order"
+    )
+    parser.add_argument(flag, required=required, nargs="+", action=_OneOrMore, metavar="PATH", help=words)
+
+
+class _OneOrMore(argparse.Action):
+    """Keeps one value as it is, several as a list."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        setattr(namespace, self.dest, values[0] if len(values) == 1 else values)
+
+
+def add_docids(parser) -> None:
+    """Add ``--docids``, which goes with ``--embeddings`` that have none."""
+    words = "docids of --embeddings in a form without any (.npy, .safetensors): a file with one a line, in row order"
+    parser.add_argument("--docids", metavar="FILE", help=words)
+
+
+def add_flat(parser, what: str = "embeddings of the collection", flag: str = "--embeddings") -> None:
+    """Add the argument for a flat Faiss folder, where no other form will do."""
+    parser.add_argument(flag, metavar="FLAT", help=f"{what}: flat Faiss folder (index, docid)")
 
 
 def add_corpus(parser, what: str = "documents", flag: str = "--corpus", required: bool = True) -> None:

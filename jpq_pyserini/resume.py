@@ -14,20 +14,30 @@ from jpq_pyserini.json_text import parse_json
 from jpq_pyserini.storage import new_file
 
 _MADE_FROM = "run.json"
+_ENDS = 1 << 22  # numbers of either end of an array that are fingerprinted
 _SHORT = 120  # longer differences, those of fingerprints, are not quoted
 _WHOLE = 1 << 26  # files up to this size are fingerprinted whole, larger ones by their size and both ends
 
 
-def fingerprint(path: str | os.PathLike | None) -> str | list | None:
+def fingerprint(source) -> str | list | None:
     """Tell one input from another, whatever its path and time.
 
     Returns:
         Of a file, the digest of its size and content (of more than 64 MB: of both ends); of a folder, the names and
-        digests of its files; of any other name, the name itself.
+        digests of its files; of any other name, the name itself; of an array or a dictionary, a digest of what it
+        holds (likewise); of a list, one for each item.
     """
-    if path is None:
+    if source is None:
         return None
-    path = Path(path)
+    if isinstance(source, Mapping):
+        return hashlib.sha256(json.dumps(source, sort_keys=True, default=str).encode()).hexdigest()
+    if isinstance(source, np.ndarray):
+        ends = [source[: _ENDS // source.shape[-1] + 1], source[-(_ENDS // source.shape[-1] + 1) :]]
+        parts = [str((source.shape, source.dtype)).encode(), *map(np.ascontiguousarray, ends)]
+        return hashlib.sha256(b"".join(map(bytes, parts))).hexdigest()
+    if isinstance(source, list | tuple):
+        return [fingerprint(each) for each in source]
+    path = Path(source)
     if path.is_dir():
         return [[str(file.relative_to(path)), _digest(file)] for file in sorted(path.rglob("*")) if file.is_file()]
     return _digest(path) if path.is_file() else str(path)

@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from jpq_pyserini.data.docids import is_docid
 from jpq_pyserini.data.lines import quoted, text_lines
@@ -44,9 +45,12 @@ class Corpus:
 
     def with_places(self) -> Iterator[tuple[str, str, str]]:
         """Yield ``(docid, text, place)`` in order; the place, a file and a line, is for messages."""
-        for file in self.files:
-            for place, fields in _records(file):
-                yield *_document(fields, place), place
+        for place, fields in self.records():
+            yield *_document(fields, place), place
+
+    def records(self) -> Iterator[tuple[str, Any]]:
+        """Yield ``(place, JSON value)`` of each document in order, whatever it holds."""
+        return (record for file in self.files for record in _records(file))
 
     def docids(self) -> list[str]:
         """Read every line and return the docids in order; :class:`JPQError` if there is none."""
@@ -93,7 +97,8 @@ def _parsed(line: str, place: str):
         raise JPQError(f"{place} is no JSON ({error}): a line holds one whole document, like{_EXAMPLE}") from None
 
 
-def _document(fields, place: str) -> tuple[str, str]:
+def docid_of(fields, place: str) -> str:
+    """Return the docid of a JSON value; :class:`JPQError` that names ``place`` if it is no object with a usable one."""
     if not isinstance(fields, dict):
         raise JPQError(f"{place} is a JSON {type(fields).__name__}, not an object: write a document a line{_EXAMPLE}")
     docid = next((fields[name] for name in ("id", "_id", "docid") if fields.get(name) is not None), None)
@@ -103,6 +108,11 @@ def _document(fields, place: str) -> tuple[str, str]:
             f"{place} has the id {quoted(docid)}: give each document an id without blanks and control characters, "
             "which would break run files"
         )
+    return docid
+
+
+def _document(fields, place: str) -> tuple[str, str]:
+    docid = docid_of(fields, place)
     text = fields.get("contents")
     if text is None and isinstance(fields.get("text"), str):
         text = "\n".join(part for part in (fields.get("title"), fields["text"]) if isinstance(part, str) and part)

@@ -3,8 +3,8 @@
 import json
 import os
 import struct
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ from jpq_pyserini.names import DOCID, FLAT_ENCODER, INDEX
 # vector of floats with its length before it. The floats start at byte 45, unaligned, hence the copies below.
 _HEADER = struct.Struct("<4siqqqBiQ")
 _CHUNK = 1 << 23  # floats read at once
+_L2 = 1  # faiss/MetricType.h
+_ALIKE = 1e-2  # of lengths that differ by rounding
 _LARGEST = 1e18  # of which D squares are still far from the end of float32
 #: faiss/impl/index_write.cpp, in words.
 _KINDS = {
@@ -34,28 +36,96 @@ _FLAT_KINDS = {b"IxFI": "inner product", b"IxF2": "L2", b"IxFl": "flat"}
 
 
 @dataclass(frozen=True)
-class FlatFolder:
-    """Document embeddings on disk, with their docids.
+class Embeddings:
+    """Embeddings of a collection, with its docids.
 
     Attributes:
-        path: The folder.
-        embeddings: (N, D) float32 memory map; slices of it are read from disk when they are used.
-        docids: N external ids, in row order; on disk too.
+        path: The file or folder, for messages.
+        embeddings: (N, D) float32, an array or what is read like one; slices are read from disk when they are used.
+        docids: N external ids, in row order.
+        holds: What must live as long as this: a folder of temporary files.
     """
 
     path: Path
     embeddings: np.ndarray
-    docids: Docids
+    docids: Sequence[str]
+    holds: object = field(default=None, repr=False)
+
+    @property
+    def encoder(self) -> dict:
+        """How the embeddings were made, as far as that is recorded."""
+        return {}
+
+    @property
+    def folder(self) -> Path:
+        """The flat Faiss folder, which other indexes may refer to; :class:`JPQError` if they are in another form."""
+        raise JPQError(
+            f"{self.path} is no flat Faiss folder, to which an index could refer: store copies of its vectors"
+        )
+
+    @property
+    def chunk_rows(self) -> int:
+        """Rows that :meth:`chunks` yields at once, 32 MB of them."""
+        return max(1, _CHUNK // self.embeddings.shape[1])
+
+    def chunks(self, rows: int | None = None, first: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield ``(first_row, (n, D) float32)`` copies of at most ``rows`` rows, checked to be finite.
+
+        Args:
+            rows: None: :attr:`chunk_rows`.
+            first: row to begin with.
+
+        Raises:
+            JPQError: an embedding holds NaN, infinity or a value beyond 1e18; the message names its row and docid.
+        """
+        rows = rows or self.chunk_rows
+        for start in range(first, len(self.embeddings), rows):
+            chunk = np.array(self.embeddings[start : start + rows])
+            unusable = unusable_row(chunk)
+            if unusable is not None:
+                row = start + unusable[0]
+                raise JPQError(
+                    f"{self.path}: the embedding of docid {self.docids[row]} (row {row}) {unusable[1]}: encode that "
+                    "document again"
+                )
+            yield start, chunk
+
+    def check_finite(self) -> None:
+        """Read every embedding and raise :class:`JPQError` at the first that is not finite."""
+        for _ in self.chunks():
+            pass
+
+    def sample(self, count: int, seed: int) -> np.ndarray:
+        """Return (n, D) float32 copies of ``count`` rows drawn without replacement, or of all when there are fewer."""
+        if count >= len(self.embeddings):
+            return np.array(self.embeddings)
+        rows = np.sort(np.random.default_rng(seed).choice(len(self.embeddings), count, replace=False))
+        sample = np.empty((count, self.embeddings.shape[1]), dtype=np.float32)
+        for place, row in enumerate(rows):
+            sample[place] = self.embeddings[row]
+        return sample
+
+
+class FlatFolder(Embeddings):
+    """Embeddings in a flat Faiss folder, of which neither they nor the docids are held in memory."""
+
+    @property
+    def folder(self) -> Path:
+        """See :attr:`Embeddings.folder`."""
+        return self.path
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> "FlatFolder":
         """Open a folder with ``index`` (IndexFlat, float32) and ``docid``.
 
         Raises:
-            JPQError: a file is missing, empty or truncated, the index is not flat, or the counts differ.
+            JPQError: a file is missing, empty or truncated, the index is not flat, the counts differ, or it is one for
+                L2 distance whose embeddings rank otherwise by inner product.
         """
         path = Path(path)
         embeddings = map_embeddings(path / INDEX)
+        if is_l2(path / INDEX):
+            check_l2(path, embeddings)
         docids = Docids(path / DOCID).check()
         if len(docids) != len(embeddings):
             raise JPQError(
@@ -104,48 +174,6 @@ class FlatFolder:
         except FileNotFoundError:
             return {}
 
-    @property
-    def chunk_rows(self) -> int:
-        """Rows that :meth:`chunks` yields at once, 32 MB of them."""
-        return max(1, _CHUNK // self.embeddings.shape[1])
-
-    def chunks(self, rows: int | None = None, first: int = 0) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield ``(first_row, (n, D) float32)`` copies of at most ``rows`` rows, checked to be finite.
-
-        Args:
-            rows: None: :attr:`chunk_rows`.
-            first: row to begin with.
-
-        Raises:
-            JPQError: an embedding holds NaN, infinity or a value beyond 1e18; the message names its row and docid.
-        """
-        rows = rows or self.chunk_rows
-        for start in range(first, len(self.embeddings), rows):
-            chunk = np.array(self.embeddings[start : start + rows])
-            unusable = unusable_row(chunk)
-            if unusable is not None:
-                row = start + unusable[0]
-                raise JPQError(
-                    f"{self.path}: the embedding of docid {self.docids[row]} (row {row}) {unusable[1]}: encode that "
-                    "document again"
-                )
-            yield start, chunk
-
-    def check_finite(self) -> None:
-        """Read every embedding and raise :class:`JPQError` at the first that is not finite."""
-        for _ in self.chunks():
-            pass
-
-    def sample(self, count: int, seed: int) -> np.ndarray:
-        """Return (n, D) float32 copies of ``count`` rows drawn without replacement, or of all when there are fewer."""
-        if count >= len(self.embeddings):
-            return np.array(self.embeddings)
-        rows = np.sort(np.random.default_rng(seed).choice(len(self.embeddings), count, replace=False))
-        sample = np.empty((count, self.embeddings.shape[1]), dtype=np.float32)
-        for place, row in enumerate(rows):
-            sample[place] = self.embeddings[row]
-        return sample
-
 
 def unusable_row(embeddings: np.ndarray) -> tuple[int, str] | None:
     """Return the first row of (n, D) float32 embeddings that cannot be searched, and why; None when there is none."""
@@ -158,6 +186,39 @@ def unusable_row(embeddings: np.ndarray) -> tuple[int, str] | None:
     return row, f"holds a value of {np.abs(embeddings[row]).max():.0e}, whose square is beyond float32"
 
 
+def refuse_pointer(path: Path, head: bytes) -> None:
+    """Raise :class:`JPQError` if a file that begins with ``head`` only stands for one in Git LFS."""
+    if head.startswith(b"version https://git-lfs"):
+        raise JPQError(f"{path} is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`")
+
+
+def is_flat(path: Path) -> bool:
+    """Whether a file begins as a flat Faiss index does."""
+    with open(path, "rb") as file:
+        return file.read(4) in _FLAT_KINDS
+
+
+def is_l2(path: Path) -> bool:
+    """Whether a flat Faiss index is for L2 distance."""
+    with open(path, "rb") as file:
+        return _HEADER.unpack(file.read(_HEADER.size))[6] == _L2
+
+
+def check_l2(path: Path, embeddings: np.ndarray) -> None:
+    """Raise :class:`JPQError` if embeddings (N, D) rank otherwise by L2 distance than by inner product.
+
+    They rank alike if all have one length; 1,000 of them are looked at.
+    """
+    rows = np.linspace(0, len(embeddings) - 1, min(len(embeddings), 1000)).astype(np.int64)
+    lengths = np.linalg.norm(np.asarray(embeddings[rows], np.float32), axis=1)
+    if lengths.max() - lengths.min() > _ALIKE * lengths.max():
+        raise JPQError(
+            f"{path} is an index for L2 distance, and its embeddings have lengths from {lengths.min():.3g} to "
+            f"{lengths.max():.3g}: by inner product, which JPQ learns, they rank otherwise; encode with an encoder "
+            "trained for inner product, or normalise the embeddings"
+        )
+
+
 def map_embeddings(path: Path) -> np.memmap:
     """Map the floats of a flat Faiss index, (N, D) float32; :class:`JPQError` if it is missing or truncated."""
     try:
@@ -168,8 +229,7 @@ def map_embeddings(path: Path) -> np.memmap:
         raise JPQError(
             f"{path} is missing: a flat folder is what `python -m pyserini.encode … --to-faiss` writes"
         ) from None
-    if head.startswith(b"version https://git-lfs"):
-        raise JPQError(f"{path} is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`")
+    refuse_pointer(path, head)
     if size < _HEADER.size:
         raise JPQError(f"{path} has {size} bytes, too few for a Faiss index: encode the collection again")
     kind, dimension, count, _, _, _, _, values = _HEADER.unpack(head)

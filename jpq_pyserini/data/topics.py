@@ -36,13 +36,13 @@ class TrainingQuery(NamedTuple):
     rows: list[int]
 
 
-def read_topics(name_or_path: str | os.PathLike) -> dict[str, str]:
+def read_topics(name_or_path: str | os.PathLike | Mapping[str, str]) -> dict[str, str]:
     """Read queries as ``python -m pyserini.search... --topics`` does.
 
     Args:
         name_or_path: A Pyserini topics name, or a file in a format that Pyserini reads; it goes by the file's name:
             .tsv or .txt (``qid<TAB>query``, .gz too), .json, .jsonl (BEIR's too), .trec. Pyserini takes any path with
-            "beir" in it for TSV, but for BEIR's .jsonl.
+            "beir" in it for TSV, but for BEIR's .jsonl. Or a dictionary, qid to query text.
 
     Returns:
         qid to query text, in Pyserini's order (ids sorted, numerically if all are digits). As in Pyserini, an id of
@@ -51,6 +51,11 @@ def read_topics(name_or_path: str | os.PathLike) -> dict[str, str]:
     Raises:
         JPQError: no such file or name; an empty or malformed file, a query without text, a repeated query id.
     """
+    if isinstance(name_or_path, Mapping):
+        topics: dict[str, str] = {}
+        for qid, text in name_or_path.items():
+            _add_topic(topics, str(qid), text, "topics", keep_id=True)
+        return _not_empty(topics, "topics")
     path = _existing_file(name_or_path)
     if path is None:
         return _checked_topics(_pyserini_topics(str(name_or_path)), str(name_or_path))
@@ -70,8 +75,9 @@ def read_topics(name_or_path: str | os.PathLike) -> dict[str, str]:
     return topics
 
 
-def read_qrels(name_or_path: str | os.PathLike) -> dict[str, dict[str, int]]:
-    """Read relevance judgements: a Pyserini qrels name, or a file of ``qid 0 docid relevance`` lines (.gz too).
+def read_qrels(name_or_path: str | os.PathLike | Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """Read relevance judgements: a Pyserini qrels name, or a file of ``qid 0 docid relevance`` lines (.gz too), or
+    a dictionary, qid to docid to relevance.
 
     Lines that start with "#" are comments, as in today's trec_eval. A file with BEIR's header (query-id, corpus-id,
     score) has three columns.
@@ -83,6 +89,8 @@ def read_qrels(name_or_path: str | os.PathLike) -> dict[str, dict[str, int]]:
         JPQError: no such file or name; an empty file, a wrong column count, a relevance that is no integer, a pair
             judged twice.
     """
+    if isinstance(name_or_path, Mapping):
+        return {str(qid): {str(docid): int(r) for docid, r in judged.items()} for qid, judged in name_or_path.items()}
     path = _existing_file(name_or_path) or _pyserini_qrels_file(str(name_or_path))
     qrels: dict[str, dict[str, int]] = {}
     wanted = 4

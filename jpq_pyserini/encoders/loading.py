@@ -71,7 +71,7 @@ def _load(name_or_path: str, pooling: str | None, l2_norm: bool, device: str) ->
         )
         modules = [transformer, Pooling(transformer.get_embedding_dimension(), pooling_mode=pooling)]
         return SentenceTransformer(modules=modules + [Normalize()] * l2_norm, device=device)
-    if not _says_its_pooling(name_or_path):
+    if not says_its_pooling(name_or_path):
         raise JPQError(
             f"{name_or_path} has no modules.json, so its pooling is unknown: "
             "add --pooling cls or --pooling mean (decoders: lasttoken), and --l2-norm if its embeddings are normalised"
@@ -79,7 +79,8 @@ def _load(name_or_path: str, pooling: str | None, l2_norm: bool, device: str) ->
     return SentenceTransformer(name_or_path, device=device, trust_remote_code=trusted)
 
 
-def _says_its_pooling(name_or_path: str) -> bool:
+def says_its_pooling(name_or_path: str) -> bool:
+    """Whether a name or folder is a sentence-transformers model, with ``modules.json``."""
     if os.path.isdir(name_or_path):
         return os.path.isfile(os.path.join(name_or_path, "modules.json"))
     from transformers.utils import cached_file

@@ -4,6 +4,8 @@ Knows nothing of Pyserini, so that training and tests need no Java.
 """
 
 import contextlib
+import copy
+import hashlib
 import json
 import logging
 import os
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jpq_pyserini.encoders.limits import QUERY, length_limit, set_length_limit
-from jpq_pyserini.encoders.loading import load_model
+from jpq_pyserini.encoders.loading import load_model, says_its_pooling
 from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.json_text import parse_json
 from jpq_pyserini.names import ENCODER_MARKER
@@ -64,7 +66,7 @@ def saved_settings(folder: str | os.PathLike) -> dict[str, Any]:
 
 
 def load_text_encoder(
-    name_or_path: str,
+    name_or_path: Any,
     *,
     pooling: str | None = None,
     l2_norm: bool = False,
@@ -77,7 +79,8 @@ def load_text_encoder(
     """Load a text encoder as a ``SentenceTransformer``.
 
     Args:
-        name_or_path: A sentence-transformers model, or a plain Hugging Face model with ``pooling``; name or folder.
+        name_or_path: A sentence-transformers model, or a plain Hugging Face model with ``pooling``; name or folder. Or
+            a loaded ``SentenceTransformer``, of which a copy in float32 is returned.
         pooling: ``"cls"``, ``"mean"`` or ``"lasttoken"``: build the pooling on top of the plain transformer,
             ignoring what the folder itself says. None: the folder must be a sentence-transformers model.
         l2_norm: Append L2 normalisation; only with ``pooling``.
@@ -93,6 +96,11 @@ def load_text_encoder(
     """
     if l2_norm and pooling is None:
         raise JPQError(f"--l2-norm was given without --pooling for {name_or_path}: say --pooling cls or --pooling mean")
+    if not isinstance(name_or_path, str | os.PathLike):
+        if pooling is not None:
+            raise JPQError(f"pooling {pooling} was given with a loaded model, which has its own: leave it out")
+        model = copy.deepcopy(name_or_path).float().to(device)
+        return _prepared(model, max_length, prompt, passage_prefix, truncate_dim)
     try:
         saved_settings(name_or_path)  # of a format that this release knows
         with quietly():
@@ -105,6 +113,22 @@ def load_text_encoder(
             f"cannot load the text encoder {name_or_path!r} ({reason_of(error)}): "
             "name a model folder, or a model of the Hugging Face hub that is in its cache or can be reached"
         ) from error
+
+
+def origin_of(model: "SentenceTransformer") -> str | None:
+    """Return the name or folder that a loaded model came from, if that says the pooling; None if it is not known."""
+    config = getattr(getattr(model[0], "model", None), "config", None)
+    name = getattr(config, "name_or_path", None)
+    return name if name and says_its_pooling(name) else None
+
+
+def weights_digest(model: "SentenceTransformer") -> str:
+    """Return the SHA-256 of the weights of a loaded model."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def query_prompt(model: "SentenceTransformer") -> str:

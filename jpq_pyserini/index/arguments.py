@@ -111,6 +111,7 @@ def _add_source(parser) -> None:
     given = parser.add_mutually_exclusive_group(required=True)
     cli.add_corpus(given, "documents, to be encoded", required=False)
     cli.add_embeddings(given, "embeddings of the documents by the recorded encoder", required=False)
+    cli.add_docids(parser)
     words = "load the document encoder from here instead of the recorded name or path (must be the same model)"
     parser.add_argument("--encoder", metavar="NAME", help=words)
     cli.add_device(parser, what="with --corpus: torch device of the encoder")
@@ -161,6 +162,7 @@ def _convert_parser(commands) -> None:
         help="ivf: lists a query visits, stored in the index (default: a 16th)",
     )
     cli.add_embeddings(parser, "ivf: embeddings to cluster instead of decoded documents", required=False)
+    cli.add_docids(parser)
     cli.add_seed(parser, "ivf: random seed of the clustering")
     words = "export the query encoder for this backend, which then becomes the index's own (default: unchanged)"
     add("--encoder-backend", choices=_BACKENDS, help=words)
@@ -172,6 +174,7 @@ def _vectors_parser(commands) -> None:
     cli.add_index(parser)
     given = parser.add_mutually_exclusive_group()
     cli.add_embeddings(given, "embeddings that the index was made from, in any order", required=False)
+    cli.add_docids(parser)
     cli.add_corpus(given, "documents, encoded again with the recorded encoder", required=False)
     given.add_argument("--remove", action="store_true", help="remove the vectors from the index")
     add = parser.add_argument

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from jpq_pyserini.data.docids import RowsByDocid
-from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.data.flat import Embeddings
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.record import VectorsRecord
 from jpq_pyserini.index.vectors import (
@@ -231,7 +231,7 @@ def refer_to(flat: Path) -> VectorsRecord:
     return {"dtype": "float32", "flat": str(folder), "digest": str(fingerprint(folder / INDEX))}
 
 
-def rows_of(flat: FlatFolder, docids: Sequence[str], name: str) -> np.ndarray | None:
+def rows_of(flat: Embeddings, docids: Sequence[str], name: str) -> np.ndarray | None:
     """Return the rows (N,) int64 of a flat folder that hold the documents of an index; None if they are its own.
 
     Raises:

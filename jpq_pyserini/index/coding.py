@@ -13,7 +13,9 @@ from tqdm import tqdm
 from jpq_pyserini.codec.neighbours import REFERENCE, Neighbourhood
 from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.data.corpus import Corpus
-from jpq_pyserini.data.flat import FlatFolder, unusable_row
+from jpq_pyserini.data.embeddings import DocidSource, open_embeddings
+from jpq_pyserini.data.embeddings import Source as EmbeddingSource
+from jpq_pyserini.data.flat import Embeddings, unusable_row
 from jpq_pyserini.encoders.text_encoder import embed_passages
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.attached import ArrayVectors, RawVectors, Vectors
@@ -72,7 +74,7 @@ class Source:
 
     Args:
         corpus: JSON-lines file or folder; or …
-        embeddings: … a flat Faiss folder.
+        embeddings, docids: … as :func:`jpq_pyserini.data.embeddings.open_embeddings` takes them.
         encoder, device, batch_size, resume: for a corpus: where the recorded document encoder is, the torch device
             (None: a GPU if there is one), texts encoded at once, and whether to continue from a stopped run.
 
@@ -88,8 +90,9 @@ class Source:
     def __init__(
         self,
         corpus: str | os.PathLike | None = None,
-        embeddings: str | os.PathLike | None = None,
+        embeddings: EmbeddingSource | None = None,
         *,
+        docids: DocidSource = None,
         encoder: str | None = None,
         device: str | None = None,
         batch_size: int | None = None,
@@ -99,11 +102,13 @@ class Source:
         self._batch_size = BATCH_SIZE if batch_size is None else batch_size
         self._work: WorkFolder | None = None
         self._corpus: Corpus | None = None
-        self._flat: FlatFolder | None = None
+        self._flat: Embeddings | None = None
         self.vectors: Vectors | None = None
         if self._batch_size < 1:
             raise JPQError(f"--batch-size {batch_size}: must be at least 1")
         if embeddings is None:
+            if docids is not None:
+                raise JPQError("--docids goes with --embeddings; a corpus has its own: leave it out")
             self.name = str(corpus)
             self._corpus = Corpus(self.name)
             self.docids: Sequence[str] = self._corpus.docids()
@@ -111,8 +116,8 @@ class Source:
         given = {"encoder": encoder, "device": device, "batch-size": batch_size, "resume": resume}
         for flag in (flag for flag, value in given.items() if value):
             raise JPQError(f"--{flag} goes with --corpus; embeddings are not encoded again: leave it out")
-        self.name = str(embeddings)
-        self._flat = FlatFolder.open(embeddings)
+        self._flat = open_embeddings(embeddings, docids)
+        self.name = str(self._flat.path)
         self.docids = self._flat.docids
 
     def codes(
@@ -220,7 +225,7 @@ def embed_chunks(
 
 
 def code_flat(
-    flat: FlatFolder,
+    flat: Embeddings,
     codec: ProductQuantizer,
     progress: bool,
     kept: Path | None = None,

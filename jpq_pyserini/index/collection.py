@@ -12,7 +12,7 @@ import numpy as np
 from jpq_pyserini.codec.neighbours import neighbourhood_of
 from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.data.docids import Docids, JoinedDocids
-from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.data.flat import Embeddings
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import layouts
 from jpq_pyserini.index.attached import (
@@ -146,7 +146,7 @@ class JPQIndex:
         opened.record, opened.path = parts.record, parts.path
         return opened
 
-    def attach(self, flat: FlatFolder, *, dtype: str = DEFAULT_DTYPE, refer: bool = False) -> None:
+    def attach(self, flat: Embeddings, *, dtype: str = DEFAULT_DTYPE, refer: bool = False) -> None:
         """Take the embeddings of a flat folder as :attr:`vectors`; :meth:`save` writes them.
 
         Args:
@@ -167,7 +167,7 @@ class JPQIndex:
         check_fit(self.codec.decode(codes), flat.embeddings[some if rows is None else rows[some]], self.name)
         if refer and rows is not None:
             raise JPQError(f"{flat.path} has not the documents of {self.name} in the same order: copy its embeddings")
-        self.vectors = StoredVectors.of_flat(flat.path) if refer else ArrayVectors(flat.embeddings, dtype, rows)
+        self.vectors = StoredVectors.of_flat(flat.folder) if refer else ArrayVectors(flat.embeddings, dtype, rows)
 
     def convert(
         self,

@@ -16,7 +16,8 @@ from typing import Any
 
 from jpq_pyserini import cli
 from jpq_pyserini.codec.neighbours import neighbourhood_of
-from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.data.embeddings import open_embeddings
+from jpq_pyserini.data.flat import Embeddings
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.attached import growing_dtype
 from jpq_pyserini.index.coding import Source
@@ -111,7 +112,7 @@ def convert(args: argparse.Namespace) -> None:
             args.layout or index.record.layout,
             nlist=args.nlist,
             nprobe=args.nprobe,
-            embeddings=FlatFolder.open(args.embeddings).embeddings if args.embeddings else None,
+            embeddings=open_embeddings(args.embeddings, args.docids).embeddings if args.embeddings else None,
             seed=args.seed,
             progress=_bars(),
         )
@@ -136,7 +137,8 @@ def vectors(args: argparse.Namespace) -> None:
         index = JPQIndex.open(args.index, vectors=kept_as_they_are)
         if kept_as_they_are and index.vectors is None:
             raise JPQError(f"{args.index} has no vectors to rescore with: give --embeddings or --corpus too")
-        flat = encoded = None
+        flat: Embeddings | None = None
+        encoded = None
         if args.corpus:
             encoded = f"{os.fspath(args.index).rstrip(os.sep)}.vectors"
             settings = encoder_settings(args.index, args.encoder)
@@ -145,7 +147,7 @@ def vectors(args: argparse.Namespace) -> None:
             how = {"device": args.device, "batch_size": args.batch_size, "resume": args.resume}
             flat = embed_corpus(args.corpus, settings["name_or_path"], encoded, **made_so, **how)
         elif args.embeddings:
-            flat = FlatFolder.open(args.embeddings)
+            flat = open_embeddings(args.embeddings, args.docids)
         if flat is not None:
             index.attach(flat, dtype=args.dtype or DEFAULT_DTYPE, refer=args.refer)
         index.record = dataclasses.replace(index.record, rescore=args.rescore)

@@ -12,7 +12,7 @@ import faiss
 
 from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.data.docids import Docids
-from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.data.flat import Embeddings, FlatFolder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import layouts
 from jpq_pyserini.index.attached import open_vectors
@@ -160,19 +160,18 @@ def query_encoder_copier(directory: str | os.PathLike) -> Callable[[Path], objec
 
 
 def save_flat_index(
-    flat: FlatFolder, directory: str | os.PathLike, write_query_encoder: Callable[[Path], None], **record
+    flat: Embeddings, directory: str | os.PathLike, write_query_encoder: Callable[[Path], None], **record
 ) -> Path:
     """Write an uncompressed index directory: a flat folder with a query encoder trained for it (ADORE).
 
     Args:
-        flat: copied as it is.
+        flat: the embeddings.
         directory, write_query_encoder: as in ``JPQIndex.save``.
         record: ``encoder`` and ``training`` of the :class:`IndexRecord`.
     """
     N, D = flat.embeddings.shape
     with new_directory(directory) as partial:
-        shutil.copyfile(flat.path / INDEX, partial / INDEX)
-        shutil.copyfile(flat.path / DOCID, partial / DOCID)
+        FlatFolder.write(partial, flat.docids, (chunk for _, chunk in flat.chunks()))
         write_query_encoder(partial / QUERY_ENCODER)
         write_record(partial, IndexRecord(D, m=D, nbits=32, count=N, layout=FLAT_LAYOUT, **record))
     return Path(directory)

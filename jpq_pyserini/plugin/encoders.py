@@ -30,7 +30,7 @@ class JPQQueryEncoder(QueryEncoder):
 
     Args:
         encoder_dir: A JPQ index directory, its ``query_encoder`` folder, or ``"jpq"``: the encoder of the index that is
-            searched (``FaissSearcher`` calls :meth:`bind`).
+            searched (``FaissSearcher`` calls :meth:`bind`). Or a loaded ``SentenceTransformer``, used as it is.
         tokenizer_name: Refused: the folder holds the tokenizer with which the encoder was trained.
         device: torch device name.
         prefix: Put before every query, with a space, in place of the prompt saved with the encoder; None keeps that.
@@ -45,7 +45,7 @@ class JPQQueryEncoder(QueryEncoder):
 
     def __init__(
         self,
-        encoder_dir: str = BARE,
+        encoder_dir: Any = BARE,
         tokenizer_name: str | None = None,
         device: str = "cpu",
         prefix: str | None = None,
@@ -67,7 +67,9 @@ class JPQQueryEncoder(QueryEncoder):
         self._bound_to: str | None = None
         self._cache: QueryCache | None = None
         self.is_fixed = not is_bare(encoder_dir)  # named by the user, rather than found through the index
-        if self.is_fixed:
+        if not isinstance(encoder_dir, str | os.PathLike):
+            self.model, self.encoder_dir = encoder_dir, type(encoder_dir).__name__
+        elif self.is_fixed:
             self._load(_query_encoder_folder(encoder_dir))
 
     @property

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections.abc import Mapping
 
 from pyserini.encode import QueryEncoder
 from pyserini.search.faiss import FaissSearcher
@@ -23,7 +24,8 @@ class JPQFaissSearcher(FaissSearcher):
 
     Args:
         index_dir: A JPQ index directory.
-        query_encoder: Another encoder than the index's own: a Pyserini ``QueryEncoder``, or a name or path.
+        query_encoder: Another encoder than the index's own: a Pyserini ``QueryEncoder``, a loaded
+            ``SentenceTransformer``, or a name or path.
         prebuilt_index_name, normalize_distances: As in ``FaissSearcher``.
         faiss_device: ``"cpu"``, or ``"cuda:0"``: ``pq`` and ``fastscan`` are searched there by torch
             (:mod:`jpq_pyserini.index.torch_search`), ``ivf`` by faiss-gpu. Without a GPU the CPU is used, as
@@ -79,7 +81,17 @@ class JPQFaissSearcher(FaissSearcher):
             query_encoder = JPQQueryEncoder(str(index_dir), device=device, backend=encoder_backend)
         elif encoder_backend is not None:
             raise JPQError(f"encoder_backend {encoder_backend} is for the index's own encoder: leave query_encoder out")
+        if hasattr(query_encoder, "encode_query"):  # a SentenceTransformer
+            query_encoder = JPQQueryEncoder(query_encoder)
         super().__init__(str(index_dir), query_encoder, prebuilt_index_name, normalize_distances, faiss_device)
+
+    def batch_search(self, queries, q_ids=None, *args, **kwargs):
+        """Search many queries as ``FaissSearcher`` does: texts or vectors (B, D) and their ids, or a dictionary of
+        qid to text.
+        """
+        if isinstance(queries, Mapping):
+            queries, q_ids = list(queries.values()), list(queries)
+        return super().batch_search(queries, q_ids, *args, **kwargs)
 
     def __reduce__(self):
         """Pickles and copies open the directory again, with the same arguments."""

@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from jpq_pyserini.cli import (
     add_dataclass_arguments,
+    add_docids,
     add_embeddings,
     add_new_directory,
     add_qrels,
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         config,
         resume=args.resume,
         negatives_run=args.negatives_run,
+        docids=args.docids,
     )
     say(report)
 
@@ -77,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = new_parser("jpq_pyserini.train", summary, f"{method_table()}\n\n{EXAMPLE}")
     data = parser.add_argument_group("data")
     add_embeddings(data)
+    add_docids(data)
     add_topics(data, "training queries (not needed with --epochs 0)", required=False)
     add_qrels(data, "relevance judgements of the training queries", required=False)
     add_topics(data, "dev queries, which select the best step", flag="--dev-topics", required=False)

@@ -14,7 +14,7 @@ from jpq_pyserini.codec.neighbours import Neighbourhood
 from jpq_pyserini.codec.opq import train_opq
 from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.codec.score_aware import improve_centroids, mean_shrinkage
-from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.data.flat import Embeddings
 from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.index.coding import code_flat
 from jpq_pyserini.storage import new_directory, replacement
@@ -27,7 +27,7 @@ _ELEMENTS = 1 << 26  # floats of directions towards neighbours held at once: 268
 
 
 def initialise(
-    flat: FlatFolder,
+    flat: Embeddings,
     config: TrainConfig,
     device: str,
     progress: bool = True,

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from accelerate.tracking import get_available_trackers
 
-from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.data.embeddings import DocidSource, Source
+from jpq_pyserini.data.flat import Embeddings
 from jpq_pyserini.data.topics import TrainingQuery, read_qrels, read_topics, training_pairs
 from jpq_pyserini.encoders.limits import limit_queries
-from jpq_pyserini.encoders.text_encoder import load_text_encoder, query_prompt
+from jpq_pyserini.encoders.text_encoder import load_text_encoder, origin_of, query_prompt, weights_digest
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.record import EncoderSettings
+from jpq_pyserini.names import DOCID, INDEX
 from jpq_pyserini.resume import fingerprint
 from jpq_pyserini.train.config import TrainConfig
 
@@ -31,7 +33,8 @@ class EncoderSource:
     """Where the query encoder comes from, as :func:`~jpq_pyserini.encoders.text_encoder.load_text_encoder` takes it.
 
     Attributes:
-        name_or_path: a sentence-transformers model, or a plain Hugging Face one with ``pooling``.
+        name_or_path: a sentence-transformers model, or a plain Hugging Face one with ``pooling``: its name or folder,
+            or a loaded ``SentenceTransformer``, of which a copy is trained.
         pooling: ``"cls"``, ``"mean"``, ``"lasttoken"`` or None.
         l2_norm: normalise; only with ``pooling``.
         query_prompt: text before every query; None for the model's own.
@@ -42,7 +45,7 @@ class EncoderSource:
             trained before on the same passages; None: the same.
     """
 
-    name_or_path: str
+    name_or_path: Any
     pooling: str | None = None
     l2_norm: bool = False
     query_prompt: str | None = None
@@ -55,7 +58,7 @@ class EncoderSource:
         if self.passage_max_length is not None and self.passage_max_length < 1:
             raise JPQError(f"--passage-max-length {self.passage_max_length} is not a whole number of at least 1")
 
-    def load(self, flat: FlatFolder, max_query_length: int, device: str):
+    def load(self, flat: Embeddings, max_query_length: int, device: str):
         """Load the ``SentenceTransformer``, its queries cut at ``max_query_length`` tokens besides their prompt.
 
         Raises:
@@ -76,6 +79,7 @@ class EncoderSource:
         limit_queries(encoder, max_query_length, query_prompt(encoder))
         dimension = encoder.get_embedding_dimension()
         if dimension != flat.embeddings.shape[1]:
+            name = name if isinstance(name, str) else origin_of(name)
             raise JPQError(
                 f"the encoder {name} has dimension {dimension}, the embeddings in {flat.path} have "
                 f"{flat.embeddings.shape[1]}: name the encoder that the collection was encoded with"
@@ -83,11 +87,11 @@ class EncoderSource:
             )
         return encoder
 
-    def document_record(self, flat: FlatFolder) -> EncoderSettings:
+    def document_record(self, flat: Embeddings) -> EncoderSettings:
         """What ``jpq.json`` says of the document encoder: what ``flat`` records, else this encoder, untouched."""
         recorded = flat.encoder
         here = {
-            "name_or_path": _place(self.name_or_path),
+            "name_or_path": self._name,
             "pooling": self.pooling,
             "l2_norm": self.l2_norm,
             "truncate_dim": self.truncate_dim,
@@ -103,24 +107,41 @@ class EncoderSource:
 
     def fingerprint(self) -> dict:
         """All of it, the folder of the encoder as a place, however its path is written."""
-        return asdict(self) | {"name_or_path": _place(self.name_or_path)}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        loaded = not isinstance(self.name_or_path, str)
+        return values | {"name_or_path": weights_digest(self.name_or_path) if loaded else self._name}
 
-    def _made(self, flat: FlatFolder) -> bool:
+    @property
+    def _name(self) -> str | None:
+        """The name, or the place of a folder; of a loaded model those it was loaded from, if it was."""
+        name = self.name_or_path if isinstance(self.name_or_path, str) else origin_of(self.name_or_path)
+        return None if name is None else _place(name)
+
+    def _made(self, flat: Embeddings) -> bool:
         """Whether ``flat`` records that its embeddings are this encoder's."""
         name = flat.encoder.get("name_or_path")
-        return name is not None and _place(name) == _place(self.name_or_path)
+        return name is not None and _place(name) == self._name
 
 
 def _place(name: str) -> str:
     return os.path.realpath(name) if os.path.isdir(name) else name
 
 
+def named(source) -> str:
+    """Return what records and messages call an input: its file name; of what is no path, what it is."""
+    if isinstance(source, str | os.PathLike):
+        return os.path.basename(os.path.abspath(source))
+    if isinstance(source, list | tuple):
+        return ", ".join(map(named, source))
+    return "dictionary" if isinstance(source, Mapping) else "array"
+
+
 @dataclass(frozen=True)
 class QueryFiles:
-    """Topics and judgements: Pyserini names or files, or None."""
+    """Topics and judgements: Pyserini names, files or dictionaries, or None."""
 
-    topics: str | os.PathLike | None = None
-    qrels: str | os.PathLike | None = None
+    topics: str | os.PathLike | Mapping[str, str] | None = None
+    qrels: str | os.PathLike | Mapping[str, Mapping[str, int]] | None = None
 
     def read(self, rows: Mapping[str, int], *, flag: str = "", needed: bool, labels: bool) -> list[TrainingQuery]:
         """Read the queries with the rows of their relevant documents; none if no topics were given.
@@ -137,12 +158,14 @@ class QueryFiles:
             return []
         if self.qrels is None:
             if labels:
-                raise JPQError(f"--{flag}qrels is missing: give the judgements of {self.topics}")
+                raise JPQError(f"--{flag}qrels is missing: give the judgements of {named(self.topics)}")
             return [TrainingQuery(qid, text, []) for qid, text in read_topics(self.topics).items()]
         pairs, unjudged = training_pairs(read_topics(self.topics), read_qrels(self.qrels), rows)
         if unjudged:
             total = unjudged + len(pairs)
-            logger.warning("%s: %d of %d queries have no relevant document, left out", self.topics, unjudged, total)
+            logger.warning(
+                "%s: %d of %d queries have no relevant document, left out", named(self.topics), unjudged, total
+            )
         return pairs
 
 
@@ -151,24 +174,26 @@ class Run:
     """Everything a run was asked for.
 
     Attributes:
-        embeddings: flat Faiss folder.
+        embeddings: what :func:`jpq_pyserini.data.embeddings.open_embeddings` takes.
         encoder: the query encoder to start from.
         output: index directory to write.
         training, dev: queries and judgements.
         config: the settings.
         negatives_run: run of the training queries, or None.
+        docids: of embeddings without any, or None.
 
     Raises:
         JPQError: a run of negatives is missing, or given where none is read.
     """
 
-    embeddings: str | os.PathLike
+    embeddings: Source
     encoder: EncoderSource
     output: str | os.PathLike
     training: QueryFiles
     dev: QueryFiles
     config: TrainConfig
     negatives_run: str | os.PathLike | None = None
+    docids: DocidSource = None
 
     def __post_init__(self):
         source = self.config.negatives_from
@@ -183,15 +208,18 @@ class Run:
     def fingerprint(self) -> dict:
         """What two runs must share for one to continue from the other's checkpoint."""
         settings = {name: value for name, value in asdict(self.config).items() if name not in _NEUTRAL}
-        files: dict[str, str | os.PathLike | None] = {}
-        files |= {"index": Path(self.embeddings, "index"), "docid": Path(self.embeddings, "docid")}
+        files: dict[str, Any] = {}
+        if isinstance(self.embeddings, str | os.PathLike) and Path(self.embeddings, INDEX).is_file():
+            files |= {"index": Path(self.embeddings, INDEX), "docid": Path(self.embeddings, DOCID)}
+        else:
+            files |= {"index": self.embeddings, "docid": self.docids}
         files |= {"topics": self.training.topics, "qrels": self.training.qrels}
         files |= {"dev_topics": self.dev.topics, "dev_qrels": self.dev.qrels, "negatives_run": self.negatives_run}
         files |= {"query_encoder": self.encoder.query_encoder}
         return settings | self.encoder.fingerprint() | {name: fingerprint(path) for name, path in files.items()}
 
 
-def is_normalised(flat: FlatFolder) -> bool:
+def is_normalised(flat: Embeddings) -> bool:
     """Tell whether the embeddings have length 1, from a sample of 1,000."""
     return bool(np.abs(np.linalg.norm(flat.sample(1000, seed=0), axis=1) - 1.0).max() < 1e-3)
 

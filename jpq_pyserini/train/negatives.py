@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.data.flat import Embeddings
 from jpq_pyserini.data.topics import TrainingQuery
 from jpq_pyserini.train.config import TrainConfig
 from jpq_pyserini.train.model import JPQModel
@@ -103,7 +103,7 @@ class RunNegatives:
 def make_negatives(
     config: TrainConfig,
     model: JPQModel,
-    flat: FlatFolder,
+    flat: Embeddings,
     search: Search,
     training: Sequence[TrainingQuery],
     table: np.ndarray | None = None,

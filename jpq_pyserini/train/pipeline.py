@@ -3,18 +3,20 @@
 import dataclasses
 import os
 import shutil
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
 from jpq_pyserini.codec.opq import check_sizes
 from jpq_pyserini.data.docids import RowsByDocid
-from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.data.embeddings import DocidSource, Source, open_embeddings
+from jpq_pyserini.data.flat import Embeddings
 from jpq_pyserini.encoders.text_encoder import save_text_encoder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import JPQIndex, save_flat_index
@@ -51,27 +53,31 @@ _WAIT = timedelta(days=7)  # the other processes wait while the first learns OPQ
 
 
 def train_index(
-    embeddings: str | os.PathLike,
-    encoder: EncoderSource | str,
+    embeddings: Source,
+    encoder: Any,
     output: str | os.PathLike,
-    topics: str | os.PathLike | None = None,
-    qrels: str | os.PathLike | None = None,
-    dev_topics: str | os.PathLike | None = None,
-    dev_qrels: str | os.PathLike | None = None,
+    topics: str | os.PathLike | Mapping[str, str] | None = None,
+    qrels: str | os.PathLike | Mapping[str, Mapping[str, int]] | None = None,
+    dev_topics: str | os.PathLike | Mapping[str, str] | None = None,
+    dev_qrels: str | os.PathLike | Mapping[str, Mapping[str, int]] | None = None,
     config: TrainConfig | None = None,
     resume: bool = False,
     progress: bool = True,
     negatives_run: str | os.PathLike | None = None,
+    docids: DocidSource = None,
 ) -> TrainReport:
     """Train a JPQ index and write its directory.
 
     While it runs, ``OUTPUT.checkpoint`` keeps what a stopped run needs to go on.
 
     Args:
-        embeddings: flat Faiss folder, as ``python -m pyserini.encode … output --to-faiss`` writes it.
-        encoder: the query encoder to start from: the one that goes with ``embeddings``.
+        embeddings: flat Faiss folder, as ``python -m pyserini.encode … output --to-faiss`` writes it; another form, or
+            several parts, as :func:`jpq_pyserini.data.embeddings.open_embeddings` takes them; or an array (N, D).
+        encoder: the query encoder to start from, the one that goes with ``embeddings``: an :class:`EncoderSource`, a
+            name or folder, or a loaded ``SentenceTransformer``, which stays as it is.
         output: index directory to write; must not exist. It appears whole or not at all.
-        topics, qrels: training queries and judgements, Pyserini names or files; needed unless ``config.epochs`` is 0.
+        topics, qrels: training queries and judgements, Pyserini names or files, or dictionaries: qid to text, qid to
+            docid to relevance; needed unless ``config.epochs`` is 0.
         dev_topics, dev_qrels: queries to choose the best step by.
         config: the settings.
         resume: continue from the checkpoint of a stopped run, if there is one; the result is the same as if it had not
@@ -79,14 +85,15 @@ def train_index(
         progress: show progress bars.
         negatives_run: run of the training queries, TREC or MS MARCO format; with ``config.negatives_from`` "run" its
             best irrelevant documents are the negatives, and queries without any are left out.
+        docids: of an array, N strings; of files without docids, the file with one a line.
 
     Raises:
         JPQError: anything wrong with the input; see the message.
         KeyboardInterrupt: Ctrl-C; a checkpoint is there.
     """
-    source = EncoderSource(encoder) if isinstance(encoder, str) else encoder
+    source = encoder if isinstance(encoder, EncoderSource) else EncoderSource(encoder)
     files = QueryFiles(topics, qrels), QueryFiles(dev_topics, dev_qrels)
-    run = Run(embeddings, source, output, *files, config or TrainConfig(), negatives_run)
+    run = Run(embeddings, source, output, *files, config or TrainConfig(), negatives_run, docids)
     refuse_existing(output)
     with locked(output) if os.environ.get("RANK", "0") == "0" else nullcontext():  # one of its processes holds it
         return _train(run, resume, progress)
@@ -97,7 +104,9 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
     with watch.phase("load"):
         refuse_existing(run.output)
         check_tracker(config.log_with)
-        flat = FlatFolder.open(run.embeddings)
+        flat = open_embeddings(run.embeddings, run.docids)
+        if config.effective_vectors == "flat":
+            _ = flat.folder  # refuses now what could not be referred to hours later
         if config.compress:
             check_sizes(len(flat.docids), flat.embeddings.shape[1], config.m, config.nbits)
         rows = RowsByDocid(flat.docids, place=str(flat.path / "docid"))
@@ -182,7 +191,7 @@ def _start(flat, config, checkpoints, accelerator, progress, watch):
         return initialise.load_start(folder, len(flat.docids))
 
 
-def _write(run: Run, flat: FlatFolder, codec, codes, model: JPQModel, record: dict, progress: bool, watch) -> None:
+def _write(run: Run, flat: Embeddings, codec, codes, model: JPQModel, record: dict, progress: bool, watch) -> None:
     def write_encoder(folder: Path) -> None:
         save_text_encoder(model.encoder, folder)
         # The last file before the record, which then lacks only the time of its own writing.
@@ -201,9 +210,9 @@ def _write(run: Run, flat: FlatFolder, codec, codes, model: JPQModel, record: di
     index.save(run.output, write_encoder)
 
 
-def _kept_vectors(flat: FlatFolder, config: TrainConfig) -> Vectors | None:
+def _kept_vectors(flat: Embeddings, config: TrainConfig) -> Vectors | None:
     """Return what ``--vectors`` stores with the index."""
     kept = config.effective_vectors
     if kept == "none":
         return None
-    return StoredVectors.of_flat(flat.path) if kept == "flat" else ArrayVectors(flat.embeddings, kept)
+    return StoredVectors.of_flat(flat.folder) if kept == "flat" else ArrayVectors(flat.embeddings, kept)

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from jpq_pyserini.codec.quantizer import ProductQuantizer
-from jpq_pyserini.data.flat import FlatFolder
-from jpq_pyserini.train.inputs import Run
+from jpq_pyserini.data.flat import Embeddings
+from jpq_pyserini.train.inputs import Run, named
 from jpq_pyserini.train.trainer import Curve, Trainer
 
 
@@ -43,7 +43,7 @@ class TrainReport:
     def of(
         cls,
         output: str | os.PathLike,
-        flat: FlatFolder,
+        flat: Embeddings,
         codec: ProductQuantizer | None,
         trainer: Trainer,
     ) -> "TrainReport":
@@ -104,7 +104,7 @@ def training_record(run: Run, trainer: Trainer, score_scale: float) -> dict:
             "scoring": config.effective_scoring,
             "vectors": config.effective_vectors,
         },
-        "data": {name: os.path.basename(os.path.abspath(path)) for name, path in paths.items() if path is not None},
+        "data": {name: named(path) for name, path in paths.items() if path is not None},
         "fingerprint": {name: fingerprint[name] for name in ("index", "docid", *list(paths)[1:])},
         "training_queries": len(trainer.training),
         "dev_queries": len(trainer.dev),

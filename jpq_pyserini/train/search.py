@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from jpq_pyserini.codec.quantizer import ProductQuantizer
-from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.data.flat import Embeddings
 from jpq_pyserini.index import layouts
 from jpq_pyserini.index.torch_search import best_by_codes, best_in_tiles, tile_rows
 from jpq_pyserini.train.model import JPQModel
@@ -80,7 +80,7 @@ class FaissFlatSearch:
         flat: the folder; it stays on disk, and is read through once a search.
     """
 
-    def __init__(self, flat: FlatFolder):
+    def __init__(self, flat: Embeddings):
         self._flat = flat
 
     def search(self, queries: Tensor, hits: int) -> Tensor:
@@ -102,7 +102,7 @@ class TorchFlatSearch:
         tile: documents moved at once; None: as many as fit 256 MB.
     """
 
-    def __init__(self, flat: FlatFolder, tile: int | None = None):
+    def __init__(self, flat: Embeddings, tile: int | None = None):
         self._flat, self._tile = flat, tile or tile_rows(flat.embeddings.shape[1])
 
     def search(self, queries: Tensor, hits: int) -> Tensor:
@@ -140,12 +140,12 @@ def code_search(model: JPQModel, centroids: Tensor) -> Search:
     return kind(centroids, model.codes, model.rotation)
 
 
-def flat_search(model: JPQModel, flat: FlatFolder) -> Search:
+def flat_search(model: JPQModel, flat: Embeddings) -> Search:
     """Search the uncompressed embeddings on the model's device."""
     return TorchFlatSearch(flat) if _on_device(model) else FaissFlatSearch(flat)
 
 
-def index_search(model: JPQModel, flat: FlatFolder) -> Search:
+def index_search(model: JPQModel, flat: Embeddings) -> Search:
     """Search what will be written: codes with the centroids as they are at that moment, or the flat index."""
     return flat_search(model, flat) if model.centroids is None else code_search(model, model.centroids)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.data.flat import Embeddings
 from jpq_pyserini.data.topics import TrainingQuery
 from jpq_pyserini.encoders.limits import QUERY, length_limit, share_cut
 from jpq_pyserini.encoders.text_encoder import QUERY_PROMPT, embed_queries, query_prompt
@@ -19,7 +19,7 @@ _FEW = 10  # queries, from which nothing can be said of ranks
 _RATIO = 2.0  # of norms
 
 
-def warn_of_misfits(encoder, flat: FlatFolder, queries: Sequence[TrainingQuery]) -> None:
+def warn_of_misfits(encoder, flat: Embeddings, queries: Sequence[TrainingQuery]) -> None:
     """Log a warning for each sign that the encoder, the embeddings and the queries are not of one make.
 
     Args:

@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     random.add_argument("--dimension", type=cli.positive_int, default=768, metavar="D", help="dimension of the vectors")
     real = parser.add_argument_group("a real collection")
-    cli.add_embeddings(real, required=False)
+    cli.add_flat(real)
     real.add_argument(
         "--index", action="append", default=[], metavar="[NAME=]DIR", help="JPQ index directory; repeat for each"
     )

@@ -107,12 +107,12 @@ def _ablation(args):
 def _negatives(args):
     from jpq_pyserini import JPQIndex
     from jpq_pyserini.data.docids import RowsByDocid
-    from jpq_pyserini.data.flat import FlatFolder
+    from jpq_pyserini.data.embeddings import open_embeddings
     from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
     from jpq_pyserini.eval.figures import negatives
 
     style.needed("sklearn.manifold")
-    flat = FlatFolder.open(args.embeddings)
+    flat = open_embeddings(args.embeddings, args.docids)
     rows = RowsByDocid(flat.docids, str(flat.path))
     judged, _ = training_pairs(read_topics(args.topics), read_qrels(args.qrels), rows)
     queries = _chosen(judged, args.qid)

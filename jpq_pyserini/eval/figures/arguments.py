@@ -4,6 +4,7 @@ import argparse
 
 from jpq_pyserini.cli import (
     add_command,
+    add_docids,
     add_embeddings,
     add_qrels,
     add_runs,
@@ -109,6 +110,7 @@ def _add_negatives(one: argparse.ArgumentParser) -> None:
     add = one.add_argument
     add("--index", required=True, action="append", metavar="[NAME=]DIR", help="JPQ index; repeat for a column each")
     add_embeddings(one, "embeddings that the indexes were made from")
+    add_docids(one)
     add_topics(one)
     add_qrels(one, "relevance judgements: relevant documents are no negatives")
     add("--qid", nargs="+", metavar="QID", help="queries to draw, a row each (default: the first two)")

@@ -11,7 +11,7 @@ import numpy as np
 
 from jpq_pyserini import JPQIndex
 from jpq_pyserini.codec.euclidean import missing_lengths
-from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.data.flat import Embeddings
 from jpq_pyserini.data.topics import TrainingQuery
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.figures import style
@@ -51,7 +51,7 @@ class QueryNegatives:
     places: np.ndarray
 
 
-def check_same_collection(index: JPQIndex, flat: FlatFolder) -> None:
+def check_same_collection(index: JPQIndex, flat: Embeddings) -> None:
     """Raise :class:`JPQError` if the index does not hold the documents of the flat folder, in its order."""
     N, D = flat.embeddings.shape
     if index.codec.dimension != D:
@@ -75,7 +75,7 @@ def check_same_collection(index: JPQIndex, flat: FlatFolder) -> None:
 
 
 def find(
-    name: str, index: JPQIndex, flat: FlatFolder, queries: Sequence[TrainingQuery], vectors: np.ndarray, count: int,
+    name: str, index: JPQIndex, flat: Embeddings, queries: Sequence[TrainingQuery], vectors: np.ndarray, count: int,
     *, seed: int = 42, perplexity: float = 30.0,
 ) -> list[QueryNegatives]:  # fmt: skip
     """Search both ways and lay the documents out on a plane.
