@@ -1,6 +1,7 @@
 """Documents to encode: Pyserini's JsonCollection, read one line at a time."""
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,11 +47,11 @@ class Corpus:
     def with_places(self) -> Iterator[tuple[str, str, str]]:
         """Yield ``(docid, text, place)`` in order; the place, a file and a line, is for messages."""
         for place, fields in self.records():
-            yield *_document(fields, place), place
+            yield *document_in(fields, place), place
 
     def records(self) -> Iterator[tuple[str, Any]]:
         """Yield ``(place, JSON value)`` of each document in order, whatever it holds."""
-        return (record for file in self.files for record in _records(file))
+        return (record for file in self.files for record in records_of(file))
 
     def docids(self) -> list[str]:
         """Read every line and return the docids in order; :class:`JPQError` if there is none."""
@@ -65,21 +66,28 @@ _EXAMPLE = ' {"id": "doc1", "contents": "text"}'
 
 def document_of(line: str, place: str) -> tuple[str, str]:
     """Return ``(docid, text)`` of one JSON line; :class:`JPQError` that names ``place`` if it is no such document."""
-    return _document(_parsed(line, place), place)
+    return document_in(_parsed(line, place), place)
 
 
-def _records(path: Path) -> Iterator[tuple[str, object]]:
-    """Yield (place, JSON value) of each line, or of each object of a ``.json`` file that is not one of lines."""
+def records_of(path: Path, skip: int = 0, byte: int = 0, lines: int = 0) -> Iterator[tuple[str, object]]:
+    """Yield (place, JSON value) of each line, or of each object of a ``.json`` file that is not one of lines.
+
+    Args:
+        path: the file.
+        skip: records that are passed over unparsed.
+        byte: where in the file to begin, at the start of a line.
+        lines: how many lines are before that.
+    """
     if path.name.endswith((".json", ".json.gz")) and not _starts_with_object(path):
         with contextlib.suppress(JSONError):
             whole = parse_json("\n".join(line for _, line in text_lines(path)))
-            for number, record in enumerate(whole if isinstance(whole, list) else [whole], 1):
+            for number, record in enumerate((whole if isinstance(whole, list) else [whole])[skip:], skip + 1):
                 yield f"{path} object {number}", record
             return
-    for number, line in text_lines(path):
-        if line.strip():
-            place = f"{path} line {number}"
-            yield place, _parsed(line, place)
+    written = ((number, line) for number, line in text_lines(path, byte, lines) if line.strip())
+    for number, line in itertools.islice(written, skip, None):
+        place = f"{path} line {number}"
+        yield place, _parsed(line, place)
 
 
 def _starts_with_object(path: Path) -> bool:
@@ -111,7 +119,8 @@ def docid_of(fields, place: str) -> str:
     return docid
 
 
-def _document(fields, place: str) -> tuple[str, str]:
+def document_in(fields, place: str) -> tuple[str, str]:
+    """Return ``(docid, text)`` of a JSON value; :class:`JPQError` that names ``place`` if it is no such document."""
     docid = docid_of(fields, place)
     text = fields.get("contents")
     if text is None and isinstance(fields.get("text"), str):

@@ -68,19 +68,23 @@ class Embeddings:
         """Rows that :meth:`chunks` yields at once, 32 MB of them."""
         return max(1, _CHUNK // self.embeddings.shape[1])
 
-    def chunks(self, rows: int | None = None, first: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+    def chunks(
+        self, rows: int | None = None, first: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
         """Yield ``(first_row, (n, D) float32)`` copies of at most ``rows`` rows, checked to be finite.
 
         Args:
             rows: None: :attr:`chunk_rows`.
             first: row to begin with.
+            stop: row to end before; None: all the rest.
 
         Raises:
             JPQError: an embedding holds NaN, infinity or a value beyond 1e18; the message names its row and docid.
         """
         rows = rows or self.chunk_rows
-        for start in range(first, len(self.embeddings), rows):
-            chunk = np.array(self.embeddings[start : start + rows])
+        stop = len(self.embeddings) if stop is None else stop
+        for start in range(first, stop, rows):
+            chunk = np.array(self.embeddings[start : min(start + rows, stop)])
             unusable = unusable_row(chunk)
             if unusable is not None:
                 row = start + unusable[0]

@@ -31,16 +31,19 @@ def opened(path: str | os.PathLike) -> Iterator[BinaryIO]:
         raise JPQError(f"{path}: damaged gzip file ({error}): fetch or write it again") from None
 
 
-def text_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
+def text_lines(path: str | os.PathLike, byte: int = 0, before: int = 0) -> Iterator[tuple[int, str]]:
     r"""Yield (line number from 1, line without its end) of a UTF-8 file, gunzipped if named .gz; \n, \r\n or \r ends.
 
-    A byte order mark at the start is passed over.
+    A byte order mark at the start is passed over. To begin within the file, give the ``byte`` at which a line starts
+    and how many lines are ``before`` it.
 
     Raises:
         JPQError: bytes that are not UTF-8, a damaged .gz.
     """
     with opened(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape") as file:
-        for number, line in enumerate(file, 1):
+        if byte:
+            raw.seek(byte)
+        for number, line in enumerate(file, before + 1):
             if number == 1 and line.startswith("\ufeff"):
                 line = line[1:]
             if not line.isascii() and _ESCAPED_BYTE.search(line):

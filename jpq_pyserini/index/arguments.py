@@ -19,17 +19,20 @@ example:
 """
 _MERGE = """\
 The indexes must have the same codec, query encoder and layout, and no docid in common. Documents keep their order.
+Shards that `index build --shard-id` made are put in the order of their numbers, all of them have to be there, and the
+result is what `index build` makes in one go.
 
 example:
   jpq index merge --indexes shard0 shard1 shard2 --output whole
 """
 _BUILD = """\
 Nothing is trained: documents are encoded and coded as those of the trained index were, and searched with its query
-encoder. A collection too large for one machine can be built in shards and merged. (With --neighbours, codes depend on
-the other documents, so shards get slightly different codes than one index built in one go.)
+encoder. A collection too large for one process can be built in shards, for instance as a Slurm job array, and merged:
+the result is the same, byte by byte. `jpq distributed build` does all of this on the machines of a Ray cluster.
 
-example:
+examples:
   jpq index build --like jpq48 --corpus scifact.jsonl --output scifact48
+  jpq index build --like jpq48 --corpus corpus/ --output shard3 --shard-id 3 --shard-num 8    # 8 times, 0 to 7
 """
 _CONVERT = """\
 layouts:
@@ -104,7 +107,15 @@ def _embed_parser(commands) -> None:
     cli.add_batch_size(parser, BATCH_SIZE)
     cli.add_device(parser)
     cli.add_resume(parser)
+    _add_shard(parser)
     parser.set_defaults(run=run.embed)
+
+
+def _add_shard(parser) -> None:
+    words = "only the documents of shard I, counted from 0; each shard is a command of its own"
+    parser.add_argument("--shard-id", type=cli.natural_int, metavar="I", help=f"{words} (default: all documents)")
+    words = "number of shards of about the same size that the documents are split into, with --shard-id"
+    parser.add_argument("--shard-num", type=cli.positive_int, metavar="N", help=words)
 
 
 def _add_source(parser) -> None:
@@ -143,6 +154,7 @@ def _build_parser(commands) -> None:
     cli.add_index(parser, "trained JPQ index directory", "--like")
     _add_source(parser)
     cli.add_new_directory(parser)
+    _add_shard(parser)
     words = "store the document vectors, for two-stage search (default: as the trained index does)"
     parser.add_argument("--vectors", choices=("none", *DTYPES), help=words)
     parser.set_defaults(run=run.build)

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from jpq_pyserini.data.corpus import Corpus
 from jpq_pyserini.data.embeddings import DocidSource, open_embeddings
 from jpq_pyserini.data.embeddings import Source as EmbeddingSource
 from jpq_pyserini.data.flat import Embeddings, unusable_row
+from jpq_pyserini.data.parts import CorpusPart, corpus_shard, rows_of_shard
 from jpq_pyserini.encoders.text_encoder import embed_passages
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.attached import ArrayVectors, RawVectors, Vectors
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 CHUNK = 2048  # documents encoded, coded and written at once; their embeddings are then forgotten
 _ROWS = 1 << 14  # embeddings coded at once
 BATCH_SIZE = 32
+_CODES, _VECTORS = "codes", "vectors"  # files of a work folder
 
 
 def encode(
@@ -77,9 +79,11 @@ class Source:
         embeddings, docids: … as :func:`jpq_pyserini.data.embeddings.open_embeddings` takes them.
         encoder, device, batch_size, resume: for a corpus: where the recorded document encoder is, the torch device
             (None: a GPU if there is one), texts encoded at once, and whether to continue from a stopped run.
+        shard: (I, N): only the documents of shard I of N, numbered from 0.
 
     Attributes:
         name: the path as given.
+        shard: as given.
         docids: their ids, in order.
         vectors: their embeddings, once :meth:`codes` was asked for them.
 
@@ -97,12 +101,14 @@ class Source:
         device: str | None = None,
         batch_size: int | None = None,
         resume: bool = False,
+        shard: tuple[int, int] | None = None,
     ):
-        self._encoder, self._device, self._resume = encoder, device, resume
+        self._encoder, self._device, self._resume, self.shard = encoder, device, resume, shard
         self._batch_size = BATCH_SIZE if batch_size is None else batch_size
         self._work: WorkFolder | None = None
-        self._corpus: Corpus | None = None
+        self._corpus: Corpus | CorpusPart | None = None
         self._flat: Embeddings | None = None
+        self._rows = slice(None)
         self.vectors: Vectors | None = None
         if self._batch_size < 1:
             raise JPQError(f"--batch-size {batch_size}: must be at least 1")
@@ -110,7 +116,8 @@ class Source:
             if docids is not None:
                 raise JPQError("--docids goes with --embeddings; a corpus has its own: leave it out")
             self.name = str(corpus)
-            self._corpus = Corpus(self.name)
+            corpus = Corpus(self.name)
+            self._corpus = corpus if shard is None else corpus_shard(corpus, *shard, CHUNK)
             self.docids: Sequence[str] = self._corpus.docids()
             return
         given = {"encoder": encoder, "device": device, "batch-size": batch_size, "resume": resume}
@@ -119,6 +126,9 @@ class Source:
         self._flat = open_embeddings(embeddings, docids)
         self.name = str(self._flat.path)
         self.docids = self._flat.docids
+        if shard is not None:
+            self._rows = slice(*rows_of_shard(len(self.docids), *shard, self._flat.chunk_rows, self.name))
+            self.docids = self.docids[self._rows]
 
     def codes(
         self,
@@ -144,43 +154,93 @@ class Source:
         """
         if self._flat is not None:
             if vectors is not None:
-                self.vectors = ArrayVectors(self._flat.embeddings, vectors)
-            return code_flat(self._flat, like.codec, progress, reference=reference)
+                rows = None if self.shard is None else np.arange(self._rows.start, self._rows.stop)
+                self.vectors = ArrayVectors(self._flat.embeddings, vectors, rows)
+            return code_flat(self._flat, like.codec, progress, reference=reference, rows=self._rows)
         assert like.path is not None
         assert self._corpus is not None
         settings = encoder_settings(like.path, self._encoder)
+        corpus = self._corpus
         made_from = {
             "codec": codec_digest(like.codec),
             "encoder": settings,
-            "corpus": fingerprint(self._corpus.path),
+            "corpus": corpus.fingerprint() if isinstance(corpus, CorpusPart) else fingerprint(corpus.path),
         } | ({} if vectors is None else {"vectors": vectors})
         self._work = WorkFolder(f"{os.fspath(output).rstrip(os.sep)}.coding", made_from, self._resume)
         self._work.claim()
-        kept = GrowingArray(self._work.path / "codes", np.uint8, like.codec.m, CHUNK)
         encoder = load_document_encoder(settings, self._device)
-        dimension = encoder.get_embedding_dimension()
-        if dimension != like.codec.dimension:
-            raise JPQError(
-                f"the encoder {settings['name_or_path']} gives {dimension} dimensions, the codec of {like.path} has "
-                f"{like.codec.dimension}: name the encoder that made the documents"
-            )
-        beside = None
-        if vectors is not None:
-            beside = GrowingArray(self._work.path / "vectors", np.uint8, row_bytes(vectors, dimension), CHUNK)
-            beside.cut(len(kept))
-        for docids, embeddings in embed_chunks(self._corpus, encoder, self._batch_size, len(kept), len(self.docids)):
-            codes = encode(like.codec, embeddings, docids, reference)
-            if beside is not None and vectors is not None:
-                beside.append(encode_rows(embeddings, vectors))
-            kept.append(codes)
-        if beside is not None and vectors is not None:
-            self.vectors = RawVectors(beside.mapped(), vectors, dimension)
-        return kept.read()
+        check_dimension(encoder, settings["name_or_path"], like)
+        coder = TextCoder(like.codec, encoder, self._batch_size, vectors)
+        codes, self.vectors = coder.code(corpus, len(self.docids), self._work.path, reference)
+        return codes
 
     def forget(self) -> None:
         """Remove what was kept for ``--resume``: the index is written."""
         if self._work is not None:
             self._work.discard()
+
+
+def check_dimension(encoder, name: str, like: "JPQIndex") -> None:
+    """Raise :class:`JPQError` unless the ``SentenceTransformer`` called ``name`` gives vectors that an index takes."""
+    dimension = encoder.get_embedding_dimension()
+    if dimension != like.codec.dimension:
+        raise JPQError(
+            f"the encoder {name} gives {dimension} dimensions, the codec of {like.path} has {like.codec.dimension}: "
+            "name the encoder that made the documents"
+        )
+
+
+class TextCoder:
+    """Texts to codes, and to vectors where they are wanted.
+
+    Args:
+        codec: assigns.
+        encoder: a ``SentenceTransformer``.
+        batch_size: texts encoded at once.
+        vectors: type of number to keep the embeddings as; None does not keep them.
+    """
+
+    def __init__(self, codec: ProductQuantizer, encoder, batch_size: int, vectors: str | None):
+        self._codec, self._encoder, self._batch_size, self._vectors = codec, encoder, batch_size, vectors
+
+    def code(
+        self,
+        corpus: Iterable[tuple[str, str]],
+        count: int,
+        folder: Path,
+        reference: Neighbourhood | None = None,
+        progress: bool = True,
+    ) -> tuple[np.ndarray, Vectors | None]:
+        """Code a corpus or a part of one; returns codes (n, M) uint8 and vectors.
+
+        Args:
+            corpus: documents, as (docid, text).
+            count: n.
+            folder: where they grow; what a stopped run left in it is gone on from.
+            reference: as in :meth:`Source.codes`.
+            progress: show a bar.
+        """
+        kept = GrowingArray(folder / _CODES, np.uint8, self._codec.m, CHUNK)
+        beside = None
+        if self._vectors is not None:
+            width = row_bytes(self._vectors, self._codec.dimension)
+            beside = GrowingArray(folder / _VECTORS, np.uint8, width, CHUNK)
+            beside.cut(len(kept))
+        for docids, embeddings in embed_chunks(corpus, self._encoder, self._batch_size, len(kept), count, progress):
+            codes = encode(self._codec, embeddings, docids, reference)
+            if beside is not None and self._vectors is not None:
+                beside.append(encode_rows(embeddings, self._vectors))
+            kept.append(codes)
+        return coded_in(folder, self._codec, self._vectors)
+
+
+def coded_in(folder: Path, codec: ProductQuantizer, vectors: str | None) -> tuple[np.ndarray, Vectors | None]:
+    """Return the codes (n, M) uint8 that a :class:`TextCoder` wrote, mapped, and the vectors where it kept them."""
+    codes = GrowingArray(folder / _CODES, np.uint8, codec.m, 1)
+    if vectors is None:
+        return codes.mapped(), None
+    beside = GrowingArray(folder / _VECTORS, np.uint8, row_bytes(vectors, codec.dimension), 1)
+    return codes.mapped(), RawVectors(beside.mapped(), vectors, codec.dimension)
 
 
 def load_document_encoder(settings: dict, device: str | None, backend: str = "torch"):
@@ -203,21 +263,22 @@ def load_document_encoder(settings: dict, device: str | None, backend: str = "to
 
 
 def embed_chunks(
-    corpus: Corpus, encoder, batch_size: int, done: int, total: int
+    corpus: Iterable[tuple[str, str]], encoder, batch_size: int, done: int, total: int, progress: bool = True
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Yield docids and embeddings (n, D) float32 of ``CHUNK`` documents at a time, with a progress bar.
 
     Within a chunk, texts of like length are encoded together, which wastes little on padding.
 
     Args:
-        corpus: the documents.
+        corpus: the documents, as (docid, text).
         encoder: a ``SentenceTransformer``.
         batch_size: texts encoded at once.
         done: documents to pass over.
         total: number of documents.
+        progress: show the bar.
     """
     documents = itertools.islice(corpus, done, None)
-    with tqdm(total=total, initial=done, desc="encode", unit="doc") as bar:
+    with tqdm(total=total, initial=done, desc="encode", unit="doc", disable=not progress) as bar:
         while chunk := list(itertools.islice(documents, CHUNK)):
             docids, texts = (list(each) for each in zip(*chunk, strict=True))
             yield docids, embed_passages(encoder, texts, batch_size=batch_size)
@@ -230,6 +291,7 @@ def code_flat(
     progress: bool,
     kept: Path | None = None,
     reference: Neighbourhood | None = None,
+    rows: slice = slice(None),
 ) -> np.ndarray:
     """Assign the embeddings of a flat folder, a chunk at a time; returns codes (n, M) uint8.
 
@@ -240,6 +302,7 @@ def code_flat(
         kept: an existing folder for the codes so far, from which a stopped run continues.
         reference: where neighbours are looked for, if the codec wants any; None: in the folder itself, or 65,536
             documents of it.
+        rows: only these; their start has to be a multiple of ``flat.chunk_rows``.
 
     Raises:
         JPQError: the dimension differs, or an embedding is not finite.
@@ -253,13 +316,14 @@ def code_flat(
     if codec.assignment.neighbours and reference is None:
         reference = Neighbourhood(flat.sample(REFERENCE, seed=0), codec.assignment.neighbours)
     file = None if kept is None else GrowingArray(kept / "codes", np.uint8, codec.m, flat.chunk_rows)
-    codes = np.empty((N, codec.m), dtype=np.uint8)
+    first, stop, _ = rows.indices(N)
+    codes = np.empty((stop - first, codec.m), dtype=np.uint8)
     done = 0 if file is None else len(file)
     if file is not None and done:
         codes[:done] = file.read()
-    with tqdm(total=N, initial=done, desc="code", unit="doc", unit_scale=True, disable=not progress) as bar:
-        for start, chunk in flat.chunks(first=done):
-            codes[start : start + len(chunk)] = coded = codec.beside(reference).encode(chunk)
+    with tqdm(total=len(codes), initial=done, desc="code", unit="doc", unit_scale=True, disable=not progress) as bar:
+        for start, chunk in flat.chunks(first=first + done, stop=stop):
+            codes[start - first : start - first + len(chunk)] = coded = codec.beside(reference).encode(chunk)
             if file is not None:
                 file.append(coded)
             bar.update(len(chunk))

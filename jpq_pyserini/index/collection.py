@@ -35,7 +35,7 @@ from jpq_pyserini.index.record import (
     query_encoder_path,
     write_record,
 )
-from jpq_pyserini.index.shards import check_shards, known_lists, refuse_repeated
+from jpq_pyserini.index.shards import check_shards, known_lists, refuse_repeated, whole_build
 from jpq_pyserini.index.vectors import DEFAULT_DTYPE, DTYPES, StoredVectors
 from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER
 from jpq_pyserini.storage import new_directory, replacement
@@ -255,21 +255,33 @@ class JPQIndex:
         """Join indexes of one codec, in order; nothing is decoded, and documents keep their codes and lists.
 
         The encoder and the training record are those of the first one; so are the inverted lists, to which documents
-        from other lists are assigned.
+        from other lists are assigned. The shards of one build, in whatever order, become what one process would have
+        built of the whole collection.
 
         Raises:
-            JPQError: codec, layout, document encoder or query encoder differ, or a docid comes twice.
+            JPQError: codec, layout, document encoder or query encoder differ, a docid comes twice, or a shard of a
+                build is missing.
         """
         check_shards(indexes)
-        first = indexes[0]
+        indexes, source = whole_build(indexes)
+        if source is not None:
+            history = [event("build", documents=sum(map(len, indexes)), source=source)]
+            joined = cls._joined(indexes, "pq", history)
+            layout = indexes[0].record.layout
+            return joined if layout == "pq" else joined.convert(layout, progress=progress)
         parts = [{"index": index.name, "documents": len(index), "history": index.record.history} for index in indexes]
-        return first._derived(
+        lists = known_lists(indexes)
+        return cls._joined(indexes, None, [event("merge", indexes=parts)], lists=lists, progress=progress)
+
+    @staticmethod
+    def _joined(indexes: "Sequence[JPQIndex]", layout: str | None, history: list, **options) -> "JPQIndex":
+        return indexes[0]._derived(
             np.concatenate([index.codes for index in indexes]),
             JoinedDocids([index.docids for index in indexes]),
             join_vectors([(index.name, index.vectors) for index in indexes]),
-            lists=known_lists(indexes),
-            history=[event("merge", indexes=parts)],
-            progress=progress,
+            layout,
+            history=history,
+            **options,
         )
 
     def zero_shot(
@@ -280,6 +292,7 @@ class JPQIndex:
         source: str | None = None,
         progress: bool = False,
         vectors: Vectors | None = None,
+        shard: tuple[int, int] | None = None,
     ) -> "JPQIndex":
         """Return an index of another collection by this index's codec, encoders and layout; nothing is trained.
 
@@ -289,6 +302,7 @@ class JPQIndex:
             source: where the documents come from, for the history in ``jpq.json``.
             progress: show a bar while documents are assigned to inverted lists, which are newly made for them.
             vectors: of the documents, if the index is to have them.
+            shard: (I, N), if they are only shard I of the N of the collection, for the history.
         """
         origin = {
             "index": self.name,
@@ -302,7 +316,7 @@ class JPQIndex:
             docids,
             encoder=self.record.encoder,
             training={"zero_shot_of": origin},
-            history=[event("build", documents=len(docids), source=source)],
+            history=[event("build", documents=len(docids), source=source, shard=shard)],
             vectors=vectors,
             rescore=self.record.rescore,
         )

@@ -55,6 +55,7 @@ def embed(args: argparse.Namespace) -> None:
         batch_size=args.batch_size,
         device=args.device,
         resume=args.resume,
+        shard=_shard(args),
     )
     N, D = flat.embeddings.shape
     cli.say(f"{args.output}: {N:,} embeddings of dimension {D}")
@@ -62,7 +63,15 @@ def embed(args: argparse.Namespace) -> None:
 
 def _source(args: argparse.Namespace) -> Source:
     names = ("corpus", "embeddings", "encoder", "device", "batch_size", "resume")
-    return Source(**{name: getattr(args, name) for name in names})
+    return Source(**{name: getattr(args, name) for name in names}, shard=_shard(args))
+
+
+def _shard(args: argparse.Namespace) -> tuple[int, int] | None:
+    """Return --shard-id and --shard-num, where a command has them and they were given."""
+    shard, shards = getattr(args, "shard_id", None), getattr(args, "shard_num", None)
+    if (shard is None) != (shards is None):
+        raise JPQError("--shard-id and --shard-num go together: give both, or leave both out")
+    return None if shard is None or shards is None else (shard, shards)
 
 
 def add(args: argparse.Namespace) -> None:
@@ -98,7 +107,7 @@ def build(args: argparse.Namespace) -> None:
         dtype = args.vectors or ("none" if like.vectors is None else growing_dtype(like.vectors))
         codes = source.codes(like, args.output, progress=_bars(args), vectors=None if dtype == "none" else dtype)
         more: dict[str, Any] = {"source": source.name, "progress": _bars(), "vectors": source.vectors}
-        built = like.zero_shot(codes, source.docids, **more)
+        built = like.zero_shot(codes, source.docids, **more, shard=source.shard)
         built.save(args.output, query_encoder_copier(args.like))
         source.forget()
     cli.say(f"{args.output}: {len(built):,} documents, codec and encoders of {args.like}")

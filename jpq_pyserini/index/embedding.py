@@ -1,6 +1,7 @@
 """A corpus to a flat Faiss folder, as ``python -m pyserini.encode`` writes it: in bounded memory, resumable."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from jpq_pyserini.data.corpus import Corpus
 from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.data.parts import CorpusPart, corpus_shard
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.coding import BATCH_SIZE, CHUNK, check_finite, embed_chunks, load_document_encoder
 from jpq_pyserini.index.shards import refuse_repeated
@@ -29,6 +31,7 @@ def embed_corpus(
     batch_size: int = BATCH_SIZE,
     device: str | None = None,
     resume: bool = False,
+    shard: tuple[int, int] | None = None,
 ) -> FlatFolder:
     """Encode the passages of a corpus into a flat Faiss folder.
 
@@ -48,6 +51,7 @@ def embed_corpus(
         batch_size: passages encoded at once.
         device: torch device; None: a GPU if there is one.
         resume: continue from what a stopped run left, if it left anything.
+        shard: (I, N): only the documents of shard I of N, numbered from 0.
 
     Returns:
         The folder, opened: N embeddings of dimension D.
@@ -58,37 +62,72 @@ def embed_corpus(
     """
     if batch_size < 1:
         raise JPQError(f"a batch size of {batch_size}: must be at least 1")
-    if max_length is not None and max_length < 1:
-        raise JPQError(f"a maximum length of {max_length}: must be at least 1")
-    settings: dict[str, Any] = {
-        "name_or_path": encoder,
-        "pooling": pooling,
-        "l2_norm": l2_norm,
-        "max_length": max_length,
-    }
-    if truncate_dim is not None:
-        settings["truncate_dim"] = truncate_dim
+    settings = passage_settings(encoder, pooling, l2_norm, max_length, prefix, truncate_dim)
     with locked(output):
         refuse_existing(output)
-        documents = Corpus(corpus)
+        whole = Corpus(corpus)
+        documents = whole if shard is None else corpus_shard(whole, *shard, CHUNK)
         docids = documents.docids()
         refuse_repeated((str(corpus), docids))
-        recorded = {
-            **settings,
-            "name_or_path": os.path.abspath(encoder) if os.path.isdir(encoder) else encoder,
-            "passage_prefix": prefix,
-        }
-        made_from = {"encoder": recorded, "backend": backend, "corpus": fingerprint(documents.path)}
+        print_of = documents.fingerprint() if isinstance(documents, CorpusPart) else fingerprint(whole.path)
+        recorded = recorded_settings(settings)
+        made_from = {"encoder": recorded, "backend": backend, "corpus": print_of}
         work = WorkFolder(f"{os.fspath(output).rstrip(os.sep)}.embedding", made_from, resume)
-        model = load_document_encoder({**settings, "passage_prefix": prefix}, device, backend)
+        model = load_document_encoder(settings, device, backend)
         work.claim()
-        kept = GrowingArray(work.path / "embeddings", np.float32, model.get_embedding_dimension(), CHUNK)
-        for ids, embeddings in embed_chunks(documents, model, batch_size, len(kept), len(docids)):
-            check_finite(embeddings, ids)
-            kept.append(embeddings)
+        rows = embed_texts(documents, len(docids), model, batch_size, work.path)
         with new_directory(output) as folder:
-            rows = kept.mapped()
-            chunks = (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
-            FlatFolder.write(folder, docids, chunks, recorded)
+            write_embedded(folder, docids, [rows], recorded)
         work.discard()
     return FlatFolder.open(Path(output))
+
+
+def passage_settings(
+    encoder: str,
+    pooling: str | None = None,
+    l2_norm: bool = False,
+    max_length: int | None = None,
+    prefix: str | None = None,
+    truncate_dim: int | None = None,
+) -> dict[str, Any]:
+    """Return the arguments of ``load_text_encoder`` that :func:`embed_corpus` is given; :class:`JPQError` as there."""
+    if max_length is not None and max_length < 1:
+        raise JPQError(f"a maximum length of {max_length}: must be at least 1")
+    settings = {"name_or_path": encoder, "pooling": pooling, "l2_norm": l2_norm, "max_length": max_length}
+    if truncate_dim is not None:
+        settings["truncate_dim"] = truncate_dim
+    return {**settings, "passage_prefix": prefix}
+
+
+def recorded_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what a flat folder records of :func:`passage_settings`: folders with their whole path."""
+    name = settings["name_or_path"]
+    return {**settings, "name_or_path": os.path.abspath(name) if os.path.isdir(name) else name}
+
+
+def embed_texts(
+    corpus: Iterable[tuple[str, str]], count: int, encoder, batch_size: int, folder: Path, progress: bool = True
+) -> np.ndarray:
+    """Encode a corpus or a part of one into a file that grows in ``folder``; returns it mapped, (n, D) float32.
+
+    Raises:
+        JPQError: a line is no document, or an embedding is not finite.
+    """
+    kept = embedded_in(folder, encoder.get_embedding_dimension(), CHUNK)
+    for ids, embeddings in embed_chunks(corpus, encoder, batch_size, len(kept), count, progress):
+        check_finite(embeddings, ids)
+        kept.append(embeddings)
+    return kept.mapped()
+
+
+def embedded_in(folder: Path, dimension: int, together: int = 1) -> GrowingArray:
+    """Return the embeddings of dimension D that :func:`embed_texts` wrote, or is to write so many ``together``."""
+    return GrowingArray(folder / "embeddings", np.float32, dimension, together)
+
+
+def write_embedded(
+    folder: Path, docids: Iterable[str], arrays: Iterable[np.ndarray], recorded: dict[str, Any]
+) -> FlatFolder:
+    """Write the flat folder of arrays (n, D), one after the other, a chunk in memory at a time."""
+    chunks = (rows[start : start + CHUNK] for rows in arrays for start in range(0, len(rows), CHUNK))
+    return FlatFolder.write(folder, docids, chunks, recorded)

@@ -51,6 +51,33 @@ def check_shards(indexes: "Sequence[JPQIndex]") -> None:
     refuse_repeated(*((index.name, index.docids) for index in indexes))
 
 
+def whole_build(indexes: "Sequence[JPQIndex]") -> "tuple[Sequence[JPQIndex], str | None]":
+    """Tell whether indexes are the shards of one ``index build``.
+
+    Returns:
+        They in the order of their numbers, and the collection that they were built of; as given and None if they are
+        anything else.
+
+    Raises:
+        JPQError: they are, but one is missing or given twice.
+    """
+    builds = [index.record.history[0] if len(index.record.history) == 1 else {} for index in indexes]
+    shards = [tuple(build.get("shard", ())) for build in builds]
+    kinds = {(build.get("source"), shard[1:]) for build, shard in zip(builds, shards, strict=True)}
+    if len(kinds) != 1 or len(shards[0]) != 2:
+        return indexes, None
+    source, count = builds[0]["source"], shards[0][1]
+    found = [shard[0] for shard in shards]
+    for number in range(count):
+        if found.count(number) != 1:
+            what = "missing" if number not in found else "given twice"
+            raise JPQError(
+                f"shard {number} of the {count} of {source} is {what}: name each once, as `index build --shard-id "
+                f"{number} --shard-num {count}` makes it"
+            )
+    return sorted(indexes, key=lambda index: index.record.history[0]["shard"][0]), source
+
+
 def known_lists(indexes: "Sequence[JPQIndex]") -> np.ndarray | None:
     """Return the lists of the documents of the leading indexes, as long as their lists are the first one's; or None."""
     first = indexes[0].coarse
