@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jpq_pyserini.errors import JPQError, reason_of
+from jpq_pyserini.storage import check_input
 
 
 class JSONError(ValueError):
@@ -42,6 +43,7 @@ def read_json(path: str | os.PathLike, remedy: str, kind: type = dict) -> Any:
         FileNotFoundError: there is no such file.
         JPQError: it cannot be read, is no JSON, or holds a value of another type.
     """
+    check_input(path)
     try:
         value = parse_json(Path(path).read_bytes())
     except (FileNotFoundError, NotADirectoryError):

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 # Read when the OpenMP runtimes of torch and Faiss load: threads that wait for work must not spin against each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from jpq_pyserini.cli import new_parser, run_main
-from jpq_pyserini.encoders.minilm import find_encoder, pyserini_pooling, token_limit
+from jpq_pyserini.cli import new_parser, positive_int, run_main
+from jpq_pyserini.codec.opq import check_sizes
+from jpq_pyserini.encoders.minilm import dimension_of, find_encoder, pyserini_pooling, token_limit
 from jpq_pyserini.eval.reproduce.__main__ import main as reproduce
 from jpq_pyserini.eval.reproduce.loading import load
 from jpq_pyserini.names import QUERY_ENCODER
@@ -24,7 +26,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = new_parser("jpq_pyserini.quickstart", experiment.about)
     add = parser.add_argument
     add("--output", default="jpq-quickstart", metavar="DIR", help="directory for everything that is made")
-    add("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="CPU threads of Lucene and Pyserini")
+    add(
+        "--threads",
+        type=positive_int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="CPU threads of Lucene and Pyserini",
+    )
     add("--dry-run", action="store_true", help="print the commands that would be run, and run none")
     options = {name: each for name, each in experiment.variables.items() if not name.startswith("flat_")}
     for name, variable in options.items():
@@ -44,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         pooling, l2_norm = own or ("", False)
         values["flat_encoder"] = values["encoder"] if own else f"opq/{QUERY_ENCODER}"
         values |= {"flat_pooling": pooling, "flat_l2_norm": "--l2-norm" if l2_norm else ""}
+        if own and values["m"].isdecimal() and (D := dimension_of(Path(folder))):
+            check_sizes(1 << 8, D, int(values["m"]), 8)  # before an hour of work
         if values["max_length"].isdecimal():
             values["max_length"] = str(min(int(values["max_length"]), token_limit(folder)))
     words = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.json_text import parse_json
+from jpq_pyserini.json_text import parse_json, read_json
 from jpq_pyserini.storage import new_file
 
 _MADE_FROM = "run.json"
@@ -63,22 +63,22 @@ class WorkFolder:
         """Look at what is there.
 
         Raises:
-            JPQError: a stopped run left the folder and ``resume`` is False, or it was made from something else.
+            JPQError: a stopped run left the folder and ``resume`` is False, it was made from something else, or it is
+                somebody else's.
         """
         self.path = Path(path)
         self.made_from = json.loads(json.dumps(made_from))  # as it comes back from the file
-        refuse_left(path, resume)
-        if not self.path.exists():
+        if self._holds_nothing():
             return
+        refuse_left(path, resume)
         if not self.path.is_dir():
             raise JPQError(f"{path} is no folder of this version: remove it and start again")
         try:
-            found = parse_json((self.path / _MADE_FROM).read_bytes())
-            if not isinstance(found, dict):
-                raise ValueError(found)
-        except (OSError, ValueError):
-            shutil.rmtree(self.path)  # stopped before it had written anything
-            return
+            found = read_json(self.path / _MADE_FROM, f"remove {path} and start again")
+        except FileNotFoundError:
+            raise JPQError(
+                f"{path} has no {_MADE_FROM}, so no stopped run left it: name another output, or move it away"
+            ) from None
         for name, value in self.made_from.items():
             if found.get(name) != value:
                 values = f"with {name}={found.get(name)!r}, this one has {value!r}"
@@ -88,9 +88,15 @@ class WorkFolder:
     def claim(self) -> None:
         """Make the folder, if it is not there, and say what it is made from."""
         self.path.mkdir(parents=True, exist_ok=True)
-        if not (self.path / _MADE_FROM).is_file():
+        if self._holds_nothing():
             with new_file(self.path / _MADE_FROM) as file:
                 json.dump(self.made_from, file)
+
+    def _holds_nothing(self) -> bool:
+        """Tell whether the folder is not there, or of a run that stopped before it had kept anything."""
+        if not self.path.is_dir():
+            return not os.path.lexists(self.path)
+        return all(name == _MADE_FROM or name.startswith(f".{_MADE_FROM}.") for name in os.listdir(self.path))
 
     def discard(self) -> None:
         """Remove the folder: the output is written."""

@@ -143,6 +143,20 @@ def new_file(target: str | os.PathLike, mode: str = "w") -> Iterator:
         os.replace(beside, target)
 
 
+def check_input(path: str | os.PathLike) -> None:
+    """Raise :class:`JPQError` if reading ``path`` would wait or never end: a FIFO, a socket or a device.
+
+    The pipes that a shell makes for ``<(command)`` and ``/dev/stdin`` may be read. A missing file is left to who opens.
+    """
+    path = os.fspath(path)
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or path.startswith(("/dev/fd/", "/dev/stdin", "/proc/"))):
+        raise JPQError(f"{path} is a FIFO, a socket or a device, not a file: name a file that holds the data")
+
+
 def check_output(target: str | os.PathLike) -> None:
     """Raise :class:`JPQError` if ``target`` cannot be an output file: a directory, an empty name, or read-only.
 

@@ -9,12 +9,13 @@ from jpq_pyserini.resume import GrowingArray, GrowingLines, WorkFolder, fingerpr
 
 def test_only_the_same_command_goes_on(tmp_path):
     path = tmp_path / "out.work"
-    WorkFolder(path, {"codec": "a", "files": ("x", None)}, resume=True).claim()
+    WorkFolder(path, {"codec": "b"}, resume=True).claim()
+    WorkFolder(path, {"codec": "a", "files": ("x", None)}, resume=False).claim()  # the other one had kept nothing
+    (path / "kept").write_text("")
     with pytest.raises(JPQError, match=r"out.work is what a stopped run left: add --resume to continue from it"):
         WorkFolder(path, {"codec": "a", "files": ("x", None)}, resume=False)
     with pytest.raises(JPQError, match="comes from a run with codec='a', this one has 'b': give the same, or remove"):
         WorkFolder(path, {"codec": "b"}, resume=True)
-    (path / "kept").write_text("")
     work = WorkFolder(path, {"codec": "a", "files": ("x", None)}, resume=True)
     assert (path / "kept").exists()
     work.discard()
@@ -22,13 +23,20 @@ def test_only_the_same_command_goes_on(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", "null", "[" * 100_000])
-def test_a_folder_that_says_nothing_is_begun_anew(tmp_path, content):
-    (tmp_path / "work").mkdir()
-    (tmp_path / "work" / "junk").write_text("")
+def test_a_folder_that_no_run_of_ours_left_is_kept_and_an_empty_one_is_used(tmp_path, content):
+    path = tmp_path / "work"
+    path.mkdir()
     if content is not None:
-        (tmp_path / "work" / "run.json").write_text(content)
-    WorkFolder(tmp_path / "work", {"codec": "a"}, resume=True).claim()
-    assert [path.name for path in (tmp_path / "work").iterdir()] == ["run.json"]
+        (path / "run.json").write_text(content)
+    WorkFolder(path, {"codec": "a"}, resume=False).claim()
+    assert [file.name for file in path.iterdir()] == ["run.json"]
+    (path / "theirs").write_text("")
+    (path / "run.json").unlink()
+    if content is not None:
+        (path / "run.json").write_text(content)
+    with pytest.raises(JPQError, match=r"run.json, so no stopped run left it|damaged.*: remove .* and start again"):
+        WorkFolder(path, {"codec": "a"}, resume=True)
+    assert (path / "theirs").exists()
 
 
 @pytest.mark.parametrize("cut", [0, 1, 23, 24, 25, 48])

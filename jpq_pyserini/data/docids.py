@@ -11,6 +11,7 @@ from itertools import chain
 import numpy as np
 
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.storage import check_input
 
 _CHUNK = 1 << 24
 _BREAKS = re.compile("[\x00-\x20\x7f]")  # what no column of a run file may hold
@@ -54,6 +55,7 @@ class Docids(_ByRow):
 
     def __init__(self, path: str | os.PathLike):
         self._path = os.path.abspath(path)
+        check_input(path)
         try:
             with open(path, "rb") as file:
                 size = os.fstat(file.fileno()).st_size

@@ -13,6 +13,7 @@ from jpq_pyserini.data.docids import Docids
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.json_text import read_json
 from jpq_pyserini.names import DOCID, FLAT_ENCODER, INDEX
+from jpq_pyserini.storage import check_input
 
 # faiss/impl/index_write.cpp: fourcc, d int32, ntotal int64, two unused int64, is_trained byte, metric int32, then the
 # vector of floats with its length before it. The floats start at byte 45, unaligned, hence the copies below.
@@ -225,6 +226,7 @@ def check_l2(path: Path, embeddings: np.ndarray) -> None:
 
 def map_embeddings(path: Path) -> np.memmap:
     """Map the floats of a flat Faiss index, (N, D) float32; :class:`JPQError` if it is missing or truncated."""
+    check_input(path)
     try:
         size = path.stat().st_size
         with open(path, "rb") as file:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, cast
 
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.storage import check_input
 
 _OTHER_BLANK = re.compile("[\x1c-\x1f]")  # of ASCII, that str.split cuts at
 _COLUMN = re.compile(r"[^ \t\v\f]+")
@@ -21,9 +22,10 @@ def opened(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Yield the file's bytes, gunzipped if it is named .gz.
 
     Raises:
-        JPQError: a damaged .gz.
+        JPQError: a damaged .gz, a FIFO or a device.
     """
     path = os.fspath(path)
+    check_input(path)
     try:
         with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
             yield cast(BinaryIO, file)

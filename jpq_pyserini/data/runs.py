@@ -258,8 +258,10 @@ def named_paths(
         name, equals, path = argument.partition("=")
         if not equals or Path(argument).exists():
             name, path = called(argument), argument
-        if not name or not path or not name.isprintable():
-            raise JPQError(f"{flag} {argument!r}: give NAME={form}, NAME without control characters")
+        if not name or not path or not name.isprintable() or name[0] in "=@":  # a formula, to spreadsheets
+            raise JPQError(
+                f"{flag} {argument!r}: give NAME={form}, NAME without control characters, and no = or @ at its start"
+            )
         if name in named:
             raise JPQError(
                 f"two runs are called {name!r} ({named[name]} and {path}): name them with {flag} NAME={form}"

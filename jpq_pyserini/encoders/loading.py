@@ -11,7 +11,7 @@ from functools import wraps
 from typing import TYPE_CHECKING
 
 from jpq_pyserini.encoders.limits import towers
-from jpq_pyserini.errors import JPQError
+from jpq_pyserini.errors import JPQError, reason_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -30,6 +30,19 @@ _HEADS = re.compile(
 )
 _WORDS = 100  # of a vocabulary that its tokenizer is asked to find
 _LEAST_VOCABULARY = 0.5  # of the word embeddings; tables are padded by a few per cent at most
+
+
+def check_device(device: str) -> None:
+    """Raise :class:`JPQError` if torch has no such device, or cannot compute on it here."""
+    import torch
+
+    try:
+        torch.ones(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError, ValueError) as error:
+        raise JPQError(
+            f"the device {device!r} cannot be used here ({reason_of(error)}): take cpu, or on a machine with a GPU "
+            "that torch sees cuda or cuda:0"
+        ) from None
 
 
 def load_model(name_or_path: str, pooling: str | None, l2_norm: bool, device: str) -> "SentenceTransformer":

@@ -72,6 +72,12 @@ def token_limit(folder: Path) -> int:
     return int(min((limit for limit in said if limit), default=512))
 
 
+def dimension_of(folder: Path) -> int | None:
+    """Return D of an encoder that :func:`pyserini_pooling` knows, as its files say; None if they do not."""
+    found = (_read_json(folder / "config.json") or {}).get("hidden_size")
+    return found if isinstance(found, int) else None
+
+
 def pyserini_pooling(folder: Path) -> tuple[str, bool] | None:
     """Return pooling and L2 normalisation with which Pyserini's own encoder computes the same; None if it cannot.
 

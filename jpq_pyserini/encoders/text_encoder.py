@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jpq_pyserini.encoders.limits import QUERY, length_limit, set_length_limit
-from jpq_pyserini.encoders.loading import load_model, says_its_pooling
+from jpq_pyserini.encoders.loading import check_device, load_model, says_its_pooling
 from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.json_text import parse_json
 from jpq_pyserini.names import ENCODER_MARKER
@@ -91,11 +91,12 @@ def load_text_encoder(
         device: torch device name.
 
     Raises:
-        JPQError: the model cannot be loaded, or says nothing of its pooling and ``pooling`` is None; its files lack
-            weights or the tokenizer.
+        JPQError: the device or the model cannot be used, or the model says nothing of its pooling and ``pooling`` is
+            None; its files lack weights or the tokenizer.
     """
     if l2_norm and pooling is None:
         raise JPQError(f"--l2-norm was given without --pooling for {name_or_path}: say --pooling cls or --pooling mean")
+    check_device(device)
     if not isinstance(name_or_path, str | os.PathLike):
         if pooling is not None:
             raise JPQError(f"pooling {pooling} was given with a loaded model, which has its own: leave it out")

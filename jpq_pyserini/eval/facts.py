@@ -55,8 +55,14 @@ _NUMBERS = {field.name for field in dataclasses.fields(Facts) if "int" in str(fi
 
 
 def facts_path(run: str | os.PathLike) -> Path:
-    """Return where the facts of a run file are: its name without .gz and last ending, then ``.facts.json``."""
+    """Return where the facts of a run file are: its name without .gz and last ending, then ``.facts.json``.
+
+    Raises:
+        JPQError: an empty path, ``.`` or ``/``.
+    """
     path = Path(run)
+    if not path.name:
+        raise JPQError(f"{os.fspath(run)!r} is no file of a run: name one")
     name = path.name.removesuffix(".gz")
     return path.with_name((Path(name).stem or name) + ".facts.json")
 

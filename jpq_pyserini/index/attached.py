@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from jpq_pyserini.index.vectors import (
 )
 from jpq_pyserini.names import INDEX, RECORD, VECTORS
 from jpq_pyserini.resume import fingerprint
+from jpq_pyserini.storage import sha256_of
 
 _ROWS = 1 << 13  # rows held at once
 _NEARER = 0.75  # of the documents must be nearer to their own vectors
@@ -222,13 +223,19 @@ def save_vectors(vectors: Vectors, directory: Path) -> VectorsRecord:
         return refer_to(vectors.flat)
     path, dtype = directory / VECTORS, vectors.dtype
     write_vectors(path, dtype, vectors.count, vectors.dimension, vectors.chunks_as(dtype))
-    return {"dtype": dtype, "digest": str(fingerprint(path))}
+    return cast(VectorsRecord, {"dtype": dtype, "digest": str(fingerprint(path))})
 
 
 def refer_to(flat: Path) -> VectorsRecord:
     """Return what a record says of vectors that stay in a flat folder."""
     folder = flat.resolve()
-    return {"dtype": "float32", "flat": str(folder), "digest": str(fingerprint(folder / INDEX))}
+    index = folder / INDEX
+    return {
+        "dtype": "float32",
+        "flat": str(folder),
+        "digest": str(fingerprint(index)),
+        "sha256": sha256_of(index),
+    }
 
 
 def rows_of(flat: Embeddings, docids: Sequence[str], name: str) -> np.ndarray | None:

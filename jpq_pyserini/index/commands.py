@@ -25,7 +25,7 @@ from jpq_pyserini.index.collection import JPQIndex
 from jpq_pyserini.index.description import as_text
 from jpq_pyserini.index.directory import query_encoder_copier
 from jpq_pyserini.index.embedding import embed_corpus
-from jpq_pyserini.index.record import IndexRecord, check_verified, encoder_settings, query_encoder_path
+from jpq_pyserini.index.record import IndexRecord, check_record, check_verified, encoder_settings, query_encoder_path
 from jpq_pyserini.index.shards import refuse_repeated
 from jpq_pyserini.index.vectors import DEFAULT_DTYPE
 from jpq_pyserini.names import QUERY_ENCODER, VECTORS
@@ -35,6 +35,7 @@ from jpq_pyserini.storage import locked, refuse_existing
 def describe(args: argparse.Namespace) -> None:
     """Print what the record says."""
     record = IndexRecord.read(args.index)
+    check_record(args.index)
     if args.verify:
         check_verified(args.index)
     cli.say(json.dumps(dataclasses.asdict(record), indent=2) if args.json else as_text(Path(args.index), record))

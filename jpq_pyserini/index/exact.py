@@ -9,13 +9,16 @@ sorts by score, then docid, both descending. So a score is rounded here to what 
 ordered by docid, descending. Pyserini's own tie breaker (docid ascending) would disagree with trec_eval.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import faiss
 import numpy as np
 
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import layouts
+
+PART = 1 << 14  # candidates whose codes or vectors are held at once
+_TOGETHER = 1 << 22  # candidates, of as many queries as that is, that are held at once
 
 
 def default_margin(layout: str, k: int) -> int:
@@ -66,7 +69,10 @@ class ExactIndex:
         return getattr(self.faiss_index, name)
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Search with queries (B, D) float32; returns scores (B, k) float32 and rows (B, k) int64, -1 for none."""
+        """Search with queries (B, D) float32; returns scores (B, k) float32 and rows (B, k) int64, -1 for none.
+
+        Of an index of N < k documents, (B, N).
+        """
         scores, rows, _ = self._search(queries, k)
         return scores, rows
 
@@ -95,33 +101,41 @@ class ExactIndex:
         self, queries: np.ndarray, k: int, *, keep: bool = False
     ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
         """Return scores, rows and, only where they are to be kept, what is stored of the documents found."""
+        if k < 1:
+            raise JPQError(f"{k} hits: ask for at least 1")
         queries = finite(np.ascontiguousarray(queries, dtype=np.float32))
         rotated = queries if self._rotation is None else self._rotation.apply(queries)
-        candidates = [proposed[proposed >= 0] for proposed in self._candidates(rotated, k)]
+        k = min(k, self._inner.ntotal)
+        wanted = min(self._candidate_count(k), self._inner.ntotal)
         scores = np.full((len(queries), k), np.finfo(np.float32).min, dtype=np.float32)
         rows = np.full((len(queries), k), -1, dtype=np.int64)
-        stored = []
-        scored = self._scored(queries, rotated, candidates)
-        for b, (proposed, (score, theirs)) in enumerate(zip(candidates, scored, strict=True)):
-            exact = as_trec_eval_reads(score)
-            order = best_first(exact, proposed, self.docids, k)
-            scores[b, : len(order)], rows[b, : len(order)] = exact[order], proposed[order]
-            if keep:
-                stored.append(theirs[order])
+        stored, together = [], max(1, _TOGETHER // max(1, wanted))
+        for start in range(0, len(queries), together):
+            part = slice(start, start + together)
+            candidates = [proposed[proposed >= 0] for proposed in self._candidates(rotated[part], wanted)]
+            scored = self._scored(queries[part], rotated[part], candidates)
+            for b, (proposed, score) in enumerate(zip(candidates, scored, strict=True), start):
+                exact = as_trec_eval_reads(score)
+                order = best_first(exact, proposed, self.docids, k)
+                scores[b, : len(order)], rows[b, : len(order)] = exact[order], proposed[order]
+                if keep:
+                    stored.append(self._stored(proposed[order]))
         return scores, rows, stored
 
-    def _scored(self, queries: np.ndarray, rotated: np.ndarray, candidates: list[np.ndarray]):
-        """Yield, by query, the scores (n,) float64 of its candidates and what is stored of them: codes (n, M)."""
+    def _stored(self, rows: np.ndarray) -> np.ndarray:
+        """Return what is stored of documents: codes (n, M) uint8."""
+        return self._codes[rows]
+
+    def _scored(self, queries: np.ndarray, rotated: np.ndarray, candidates: list[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield, by query, the scores (n,) float64 of its candidates."""
         tables = layouts.inner_product_tables(self.faiss_index, rotated)
         for table, proposed in zip(tables, candidates, strict=True):
-            codes = self._codes[proposed]
-            yield table_sums(table, codes), codes
+            yield np.concatenate([table_sums(table, self._codes[rows]) for rows in in_parts(proposed)])
 
-    def _candidates(self, rotated: np.ndarray, k: int) -> np.ndarray:
-        wanted = self._candidate_count(k)
-        if wanted >= self._inner.ntotal and not self.layout.startswith("ivf"):
-            return np.tile(np.arange(self._inner.ntotal), (len(rotated), 1))
-        return self._proposer.search(rotated, min(wanted, self._inner.ntotal))[1]
+    def _candidates(self, rotated: np.ndarray, wanted: int) -> np.ndarray:
+        if wanted == self._inner.ntotal and not self.layout.startswith("ivf"):
+            return np.broadcast_to(np.arange(wanted), (len(rotated), wanted))
+        return self._proposer.search(rotated, wanted)[1]
 
     def _candidate_count(self, k: int) -> int:
         layout = self.layout if self._proposer is self._inner else "fastscan"  # others round as well
@@ -137,6 +151,11 @@ def finite(queries: np.ndarray, source: str = "what encoded the queries") -> np.
             "nothing: train or copy the encoder again, or name another"
         )
     return queries
+
+
+def in_parts(rows: np.ndarray) -> list[np.ndarray]:
+    """Cut candidates (n,) into parts whose codes or vectors are held at once; at least one."""
+    return [rows[at : at + PART] for at in range(0, max(1, len(rows)), PART)]
 
 
 def table_sums(table: np.ndarray, codes: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.index import description as describe
-from jpq_pyserini.index.record import IndexRecord, refuse_reference, verify_directory
+from jpq_pyserini.index.record import IndexRecord, check_verified, refuse_reference, verify_directory
 from jpq_pyserini.names import RECORD
 
 _PAPER = "https://doi.org/10.1145/3459637.3482358"
@@ -42,8 +42,7 @@ def push_to_hub(
 
     directory = Path(directory)
     record = IndexRecord.read(directory)
-    if damaged := verify_directory(directory):
-        raise JPQError(f"{directory}: {', '.join(damaged)} is missing or was changed after the index was saved")
+    check_verified(directory)
     refuse_reference(directory)
     card = model_card(record, repo_id, scores)
     files = [CommitOperationAdd("README.md", card.encode())]

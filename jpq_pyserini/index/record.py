@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 from typing_extensions import TypedDict  # typing's own is not enough for pydantic before Python 3.12
@@ -17,7 +17,7 @@ import jpq_pyserini
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.json_text import read_json
 from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD, VECTORS
-from jpq_pyserini.storage import sha256_of
+from jpq_pyserini.storage import check_input, sha256_of
 
 FORMAT_VERSION = 2  # 1, up to release 0.1: the codec's file repeats what the Faiss index holds
 #: The layout of an uncompressed index directory, which has no codec.
@@ -56,9 +56,10 @@ class VectorsRecord(TypedDict, total=False):
     """Where the documents' real vectors are (:mod:`jpq_pyserini.index.attached`): in the directory unless ``flat``."""
 
     __pydantic_config__ = {"extra": "allow"}  # type: ignore[misc]  # noqa: RUF012 (no field)
-    dtype: str
+    dtype: Literal["int8", "float16", "float32"]
     digest: str
     flat: str
+    sha256: str  # of the index file in ``flat``
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,11 @@ class IndexRecord:
             JPQError: it is missing, damaged (no JSON, a value missing or of another type) or of a later format.
         """
         path = Path(directory) / RECORD
+        check_input(path)
         try:
             content = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
-            if not Path(directory).is_dir():
+            if not os.fspath(directory) or not Path(directory).is_dir():
                 raise JPQError(
                     f"{os.fspath(directory) or repr('')} is no directory: name a JPQ index directory"
                 ) from None
@@ -125,7 +127,10 @@ class IndexRecord:
                 f"{path} has format version {found}, this release reads up to {FORMAT_VERSION}: "
                 "pip install --upgrade jpq_pyserini"
             )
-        return _parsed(cls, content, path)
+        record = _parsed(cls, content, path)
+        if record.vectors and "dtype" not in record.vectors:
+            raise JPQError(f"{path} is damaged (vectors without dtype): copy the index directory again")
+        return record
 
 
 @dataclass(frozen=True)
@@ -185,8 +190,18 @@ def encoder_settings(directory: str | os.PathLike, name_or_path: str | None = No
     return {"name_or_path": name, **settings, "l2_norm": bool(settings["l2_norm"])}
 
 
-def verify_directory(directory: str | os.PathLike) -> list[str]:
-    """Compare the files of an index directory with the sha256 in its record.
+def referred_file(record: IndexRecord) -> Path | None:
+    """Return the file outside of the directory that holds an index's vectors; None if there is none."""
+    flat = record.vectors.get("flat")
+    return Path(flat) / INDEX if flat else None
+
+
+def verify_directory(directory: str | os.PathLike, but: str | None = None) -> list[str]:
+    """Compare the files of an index directory, and the vectors that it refers to, with the sha256 in its record.
+
+    Args:
+        directory: the index directory.
+        but: a file that is not read; of vectors elsewhere, "vectors.safetensors" too.
 
     Returns:
         The names of files that are missing, differ, or have no sha256 although every index directory has them, the
@@ -200,28 +215,41 @@ def verify_directory(directory: str | os.PathLike) -> list[str]:
     needed = [INDEX, DOCID] if record.layout == FLAT_LAYOUT else [INDEX, DOCID, CODEC]
     damaged = [name for name in needed if name not in record.sha256]
     inside = [name for name in record.sha256 if name.startswith(f"{QUERY_ENCODER}/")]
-    if record.digest and record.digest != _digest_of(read_json(directory / RECORD, "copy the directory again")):
+    if not _is_as_written(directory, record):
         damaged.append(RECORD)
     if (directory / QUERY_ENCODER).is_dir() and not inside:
         damaged.append(QUERY_ENCODER)
-    for name, digest in record.sha256.items():
-        if Path(name).is_absolute() or ".." in Path(name).parts:
+    sums = {name: digest for name, digest in record.sha256.items() if name != but}
+    if (referred := referred_file(record)) and but != VECTORS and "sha256" in record.vectors:
+        sums[os.path.abspath(referred)] = record.vectors["sha256"]
+    for name, digest in sums.items():
+        if name in record.sha256 and (Path(name).is_absolute() or ".." in Path(name).parts):
             raise JPQError(f"{directory}: its record names the file {name!r} outside of it: do not use this index")
         if not (directory / name).is_file() or sha256_of(directory / name) != digest:
             damaged.append(name)
     return damaged
 
 
+def check_record(directory: str | os.PathLike) -> None:
+    """Raise :class:`JPQError` if the record of an index directory was changed after it was written."""
+    if not _is_as_written(Path(directory), IndexRecord.read(directory)):
+        raise JPQError(f"{Path(directory) / RECORD} is not what was written: copy the index directory again")
+
+
 def check_verified(directory: str | os.PathLike, but: str | None = None) -> None:
     """Raise :class:`JPQError` if a file of an index directory is not what was written (:func:`verify_directory`).
 
-    A file called ``but``, which is written again, may be damaged.
+    A file called ``but``, which is written again or not needed, may be damaged.
     """
-    if damaged := [name for name in verify_directory(directory) if name != but]:
-        alone = ", or set JPQ_RESCORE=0 to search without them" if damaged == [VECTORS] else ""
+    if damaged := verify_directory(directory, but):
+        remedy = "copy the directory again"
+        if os.path.isabs(damaged[0]):
+            remedy = "put it back as it was, or write the vectors again with `python -m jpq_pyserini.index vectors`"
+        if len(damaged) == 1 and (damaged == [VECTORS] or os.path.isabs(damaged[0])):
+            remedy += ", or set JPQ_RESCORE=0 to search without them"
         raise JPQError(
             f"{directory}: {', '.join(damaged)} is missing or not the file that was written (its SHA-256 differs or is "
-            f"not recorded): copy the directory again{alone}"
+            f"not recorded): {remedy}"
         )
 
 
@@ -264,6 +292,10 @@ def write_values(path: Path, values: dict[str, Any]) -> None:
     """Write a record as JSON, with the digest of what it says."""
     values = json.loads(json.dumps(values))  # as it comes back from the file
     path.write_text(json.dumps({**values, "digest": _digest_of(values)}, indent=2) + "\n", encoding="utf-8")
+
+
+def _is_as_written(directory: Path, record: IndexRecord) -> bool:
+    return not record.digest or record.digest == _digest_of(read_json(directory / RECORD, "copy the directory again"))
 
 
 def _digest_of(values: dict[str, Any]) -> str:

@@ -6,19 +6,18 @@ between; then q·d with the vectors of :mod:`jpq_pyserini.index.vectors`, in dou
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import faiss
 import numpy as np
 
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.directory import IndexDirectory
-from jpq_pyserini.index.exact import ExactIndex
+from jpq_pyserini.index.exact import PART, ExactIndex, in_parts
 from jpq_pyserini.index.vectors import StoredVectors, decode_rows
 
 #: Environment variable: the number of candidates of every search, 0 for the codes' own scores.
 VARIABLE = "JPQ_RESCORE"
-_ROWS = 1 << 14  # candidates whose vectors are held at once
 
 
 def default_candidates(k: int) -> int:
@@ -41,7 +40,7 @@ def wanted_candidates(setting: int | None = None, recorded: int | None = None) -
     """
     if setting is None and os.environ.get(VARIABLE, "").strip():
         value = os.environ[VARIABLE].strip()
-        if not value.isdecimal():
+        if not (value.isdecimal() and len(value) < 19):
             raise JPQError(f"{VARIABLE}={value}: set it to a number of candidates, or to 0 for the codes' own scores")
         return int(value)
     chosen = recorded if setting is None else setting
@@ -91,24 +90,32 @@ class RescoringIndex(ExactIndex):
     def _candidate_count(self, k: int) -> int:
         return max(k, default_candidates(k) if self._number is None else self._number)
 
-    def _scored(self, queries: np.ndarray, rotated: np.ndarray, candidates: list[np.ndarray]):
-        """Yield, by query, scores and rows of the vectors file; those of several queries are read at once, sorted."""
+    def _stored(self, rows: np.ndarray) -> np.ndarray:
+        """Return what is stored of documents: (n, bytes a row) uint8 of the vectors file."""
+        return self.vectors.read_raw(rows)
+
+    def _scored(self, queries: np.ndarray, rotated: np.ndarray, candidates: list[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield, by query, the scores of its candidates; vectors of several queries are read at once, sorted."""
         start = 0
         while start < len(candidates):
             stop, held = start + 1, len(candidates[start])
-            while stop < len(candidates) and held + len(candidates[stop]) <= _ROWS:
+            while stop < len(candidates) and held + len(candidates[stop]) <= PART:
                 held += len(candidates[stop])
                 stop += 1
-            rows = np.unique(np.concatenate(candidates[start:stop]))
-            raw = self.vectors.read_raw(rows)
-            for query, proposed in zip(queries[start:stop], candidates[start:stop], strict=True):
-                chosen = raw[np.searchsorted(rows, proposed)]
-                yield self._scores(query.astype(np.float64), chosen), chosen
+            if held <= PART:
+                yield from self._scores(queries[start:stop], candidates[start:stop])
+            else:  # of one query
+                parts = in_parts(candidates[start])
+                yield np.concatenate([self._scores(queries[start:stop], [part])[0] for part in parts])
             start = stop
 
-    def _scores(self, query: np.ndarray, raw: np.ndarray) -> np.ndarray:
-        parts = (raw[at : at + _ROWS] for at in range(0, max(1, len(raw)), _ROWS))
-        return np.concatenate([decode_rows(part, self.vectors.dtype).astype(np.float64) @ query for part in parts])
+    def _scores(self, queries: np.ndarray, candidates: list[np.ndarray]) -> list[np.ndarray]:
+        rows = np.unique(np.concatenate(candidates))
+        raw, dtype = self.vectors.read_raw(rows), self.vectors.dtype
+        return [
+            decode_rows(raw[np.searchsorted(rows, proposed)], dtype).astype(np.float64) @ query.astype(np.float64)
+            for query, proposed in zip(queries, candidates, strict=True)
+        ]
 
 
 def scored_index(

@@ -29,7 +29,7 @@ from jpq_pyserini.data.flat import map_embeddings
 from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.json_text import parse_json
 from jpq_pyserini.names import INDEX
-from jpq_pyserini.storage import new_file
+from jpq_pyserini.storage import check_input, new_file
 
 #: How a number is kept. int8 costs a quarter of float32 and, measured on three collections, no effectiveness.
 DTYPES = ("int8", "float16", "float32")
@@ -73,6 +73,7 @@ class StoredVectors:
             JPQError: it is missing, truncated, longer than it says, or something else.
         """
         path = Path(path)
+        check_input(path)
         try:
             size = path.stat().st_size
             with open(path, "rb") as file:

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.index.record import IndexRecord, check_verified
-from jpq_pyserini.names import RECORD
+from jpq_pyserini.index.record import IndexRecord, check_verified, referred_file
+from jpq_pyserini.names import RECORD, VECTORS
 
 #: Environment variable: 1 compares the checksums at every opening, 0 at none.
 VARIABLE = "JPQ_VERIFY"
@@ -48,7 +48,10 @@ def _state(directory: Path, record: IndexRecord, but: str | None) -> tuple[str |
     last = 0
     try:
         digest = hashlib.sha256((directory / RECORD).read_bytes())
-        for name in sorted({*record.sha256, RECORD} - {but}):
+        names = {*record.sha256, RECORD}
+        if referred := referred_file(record):
+            names.add(str(referred) if but != VECTORS else RECORD)
+        for name in sorted(names - {but}):
             found = os.stat(directory / name)
             last = max(last, found.st_mtime_ns, found.st_ctime_ns)
             digest.update(

@@ -21,8 +21,8 @@ import inspect
 import os
 import sys
 
-from jpq_pyserini.cli import note
-from jpq_pyserini.errors import JPQError, escaped
+from jpq_pyserini.cli import line_of, note
+from jpq_pyserini.errors import JPQError
 from jpq_pyserini.names import RECORD
 from jpq_pyserini.plugin.ours import BARE, encoder_is_ours, is_index_directory
 
@@ -210,8 +210,9 @@ def _own_argument(flag: str) -> str | None:
 def _one_line(plain_hook):
     @functools.wraps(plain_hook)
     def excepthook(kind, error, traceback):
-        if isinstance(error, JPQError):
-            sys.stderr.write(f"error: {escaped(str(error))}\n")
+        line = line_of(error) if isinstance(error, JPQError | MemoryError) else None
+        if line is not None:
+            sys.stderr.write(f"error: {line}\n")
         else:
             plain_hook(kind, error, traceback)
 

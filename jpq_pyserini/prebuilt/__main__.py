@@ -80,9 +80,9 @@ def run_fetch(args) -> None:
         say(fetch(name, force=args.force, timeout=args.timeout, progress=not args.quiet, **release_options))
 
 
-def run_verify(args) -> int:
+def run_verify(args) -> None:
     """Compare every file with its sha256; the exit status is 1 if one differs."""
-    damaged = 0
+    damaged = []
     for name in args.names:
         directory = Path(name)
         if not directory.is_dir():
@@ -90,9 +90,10 @@ def run_verify(args) -> int:
             if not directory.is_dir():
                 raise JPQError(f"{name} is not downloaded: run python -m jpq_pyserini.prebuilt fetch {name}")
         files = verify_directory(directory)
-        damaged += bool(files)
+        damaged += [name] * bool(files)
         say(f"{name}: {'damaged: ' + ', '.join(files) if files else 'all files are as they were saved'} ({directory})")
-    return 1 if damaged else 0
+    if damaged:
+        raise JPQError(f"{', '.join(damaged)} is damaged: copy it again, or `fetch --force` what was downloaded")
 
 
 def run_remove(args) -> None:

@@ -14,7 +14,7 @@ from jpq_pyserini.json_text import parse_json
 from jpq_pyserini.prebuilt.entries import Entry
 from jpq_pyserini.prebuilt.paths import cache_home, local_path
 from jpq_pyserini.resources import data_folder
-from jpq_pyserini.storage import new_file
+from jpq_pyserini.storage import check_input, new_file
 
 #: Further catalogues, separated by commas: files, folders of ``*.json`` files, ``file://`` and ``http(s)://`` URLs.
 #: They come before ours, so a group can keep a mirror under our names.
@@ -78,6 +78,7 @@ def _read(item: str) -> Iterator[tuple[str, str]]:
     if not files:
         raise JPQError(f"{path} holds no *.json catalogue: mend or unset {VARIABLE}")
     for file in files:
+        check_input(file)
         try:
             yield str(file), file.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:

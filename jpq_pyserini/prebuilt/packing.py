@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import description as describe
-from jpq_pyserini.index.record import IndexRecord, refuse_reference, verify_directory, write_values
+from jpq_pyserini.index.record import IndexRecord, check_verified, refuse_reference, write_values
 from jpq_pyserini.names import QUERY_ENCODER, RECORD
 from jpq_pyserini.prebuilt import readme
 from jpq_pyserini.prebuilt.archive import pack as write_archive
@@ -46,8 +46,7 @@ def pack(
     directory = Path(directory)
     record = IndexRecord.read(directory)
     name = name or directory.resolve().name
-    if damaged := verify_directory(directory):
-        raise JPQError(f"{directory}: {', '.join(damaged)} is missing or was changed after the index was saved")
+    check_verified(directory)
     refuse_reference(directory)
     if not any(file.startswith(f"{QUERY_ENCODER}/") for file in record.sha256):
         raise JPQError(

@@ -160,7 +160,11 @@ class QueryFiles:
             if labels:
                 raise JPQError(f"--{flag}qrels is missing: give the judgements of {named(self.topics)}")
             return [TrainingQuery(qid, text, []) for qid, text in read_topics(self.topics).items()]
-        pairs, unjudged = training_pairs(read_topics(self.topics), read_qrels(self.qrels), rows)
+        topics, qrels = read_topics(self.topics), read_qrels(self.qrels)
+        try:
+            pairs, unjudged = training_pairs(topics, qrels, rows)
+        except JPQError as error:
+            raise JPQError(f"--{flag}topics {self.topics} --{flag}qrels {self.qrels}: {error}") from None
         if unjudged:
             total = unjudged + len(pairs)
             logger.warning(

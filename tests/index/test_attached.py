@@ -1,5 +1,6 @@
 """Vectors through the life of an index: written, referred to, added to, merged, converted, and told when damaged."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.index.directory import IndexDirectory
 from jpq_pyserini.index.record import IndexRecord, verify_directory
 from jpq_pyserini.index.rescoring import RescoringIndex, scored_index
-from jpq_pyserini.index.vectors import DTYPES
+from jpq_pyserini.index.vectors import DTYPES, encode_rows, write_vectors
 
 from helpers.codes import make_index, random_codec, random_embeddings, write_flat
 
@@ -77,7 +78,7 @@ def test_embeddings_of_something_else_are_refused(tmp_path, flat):
         index.attach(flat, dtype="int4")
 
 
-def test_a_flat_folder_that_is_referred_to_stays_where_it_is(tmp_path, flat):
+def test_a_flat_folder_that_is_referred_to_stays_where_it_is(tmp_path, flat, monkeypatch):
     index = make_index(N)
     index.attach(flat, refer=True)
     directory = index.save(tmp_path / "saved")
@@ -92,8 +93,27 @@ def test_a_flat_folder_that_is_referred_to_stays_where_it_is(tmp_path, flat):
     assert near(vectors_of(grown), np.concatenate([flat.embeddings, random_embeddings(5, seed=3)]))
 
     shutil.rmtree(flat.path)
+    with pytest.raises(JPQError, match=f"{flat.path}/index is missing or not the file that was written"):
+        IndexDirectory.open(directory)
+    monkeypatch.setenv("JPQ_VERIFY", "0")
     with pytest.raises(JPQError, match=f"vectors of {directory} are those of {flat.path}, which cannot be read"):
         IndexDirectory.open(directory)
+
+
+def test_a_change_in_the_middle_of_a_folder_that_is_referred_to_is_noticed(tmp_path, flat, monkeypatch):
+    monkeypatch.setattr("jpq_pyserini.resume._WHOLE", 512)  # of larger files the fingerprint is of both ends only
+    index = make_index(N)
+    index.attach(flat, refer=True)
+    directory = index.save(tmp_path / "saved")
+    with open(flat.path / "index", "r+b") as file:
+        file.seek(5000)
+        file.write(b"\1\2\3")
+    remedy = "put it back as it was, or write the vectors again .*, or set JPQ_RESCORE=0"
+    with pytest.raises(JPQError, match=f"{flat.path}/index is missing or not the file that was written .*: {remedy}"):
+        IndexDirectory.open(directory)
+    with pytest.raises(JPQError, match="not the file that was written"):
+        JPQIndex.open(directory, verify=True)
+    IndexDirectory.open(directory, vectors=False)  # the codes are not concerned
 
 
 def test_add_appends_the_vectors_and_leaves_the_others_bit_by_bit(tmp_path, saved, flat):
@@ -144,6 +164,21 @@ def _one_byte(directory):
     (directory / "vectors.safetensors").write_bytes(data)
 
 
+def _of_another_dimension(directory):
+    rows = encode_rows(random_embeddings(N, 20), "int8")
+    write_vectors(directory / "vectors.safetensors", "int8", N, 20, [rows])
+
+
+def _a_fifo(directory):
+    (directory / "vectors.safetensors").unlink()
+    os.mkfifo(directory / "vectors.safetensors")
+
+
+def _a_folder(directory):
+    (directory / "vectors.safetensors").unlink()
+    (directory / "vectors.safetensors").mkdir()
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -152,6 +187,13 @@ def _one_byte(directory):
         (_another_type, "has 100 vectors of 24 int8, .* says 100 of 24 float16"),
         (_one_more_document, "has 101 vectors of 24 int8, .* says 100 of 24 int8"),
         (_one_byte, "was changed after .*jpq.json was written"),
+        (_of_another_dimension, "has 100 vectors of 20 int8, .* says 100 of 24 int8"),
+        (lambda d: os.truncate(d / "vectors.safetensors", 0), "is no readable vectors file"),
+        (lambda d: os.truncate(d / "vectors.safetensors", 5), "is no readable vectors file"),
+        (lambda d: (d / "vectors.safetensors").write_bytes(b"\xff" * 5000), "is no readable vectors file"),
+        (lambda d: os.truncate(d / "vectors.safetensors", 5000), "5,000 bytes, .* expected"),
+        (_a_fifo, "is a FIFO, a socket or a device"),
+        (_a_folder, "is no readable vectors file"),
     ],
 )
 @pytest.mark.parametrize("checksums", [False, True])
@@ -166,6 +208,24 @@ def test_vectors_that_are_not_as_recorded_are_told_in_one_line(saved, monkeypatc
     monkeypatch.setenv("JPQ_VERIFY", "0")  # the record may have been changed
     parts = IndexDirectory.open(saved, vectors=False)  # the codes are not concerned
     assert type(scored_index(parts, 0)) is not RescoringIndex
+
+
+def test_a_disk_that_fails_in_the_middle_of_a_search_is_told_before_any_result(saved, monkeypatch):
+    parts = IndexDirectory.open(saved)
+    plain, reads = os.preadv, []
+
+    def fails(handle, buffers, start, *flags):
+        if not flags:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        reads.append(start)
+        if len(reads) > 50:
+            raise BlockingIOError  # not in the page cache
+        return plain(handle, buffers, start, *flags)
+
+    monkeypatch.setattr(os, "preadv", fails)
+    with pytest.raises(JPQError, match=r"vectors.safetensors cannot be read \(.*Input/output error\): copy it again"):
+        scored_index(parts).search(random_embeddings(3, seed=7), 10)
+    assert len(reads) > 50
 
 
 def test_an_index_is_rescored_where_it_has_vectors(tmp_path, saved):

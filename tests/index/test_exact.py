@@ -36,7 +36,7 @@ def test_every_layout_gives_the_same_hits_as_trec_eval_would_sort_them(collectio
     index = ExactIndex(layouts.build(codec, codes, layout, coarse), docids)
     queries = np.concatenate([random_embeddings(5, D=48, seed=4), codec.decode(codes[:1])])  # the last finds the ties
     scores, rows = index.search(queries, k)
-    assert scores.shape == rows.shape == (6, k)
+    assert scores.shape == rows.shape == (6, min(k, N))
     for b, query in enumerate(queries):
         expected, expected_scores = reference(codec, codes, docids, query, k)
         # float32 tables against float64 products: neighbours 1e-5 apart may change places, nothing else
@@ -45,7 +45,7 @@ def test_every_layout_gives_the_same_hits_as_trec_eval_would_sort_them(collectio
         keys = [(score, docids[row]) for score, row in zip(scores[b], rows[b], strict=True) if row >= 0]
         assert keys == sorted(keys, reverse=True)
         assert np.array_equal(scores[b], np.array([f"{score:.6f}" for score in scores[b]], dtype=np.float32))
-    assert np.all(rows[:, N:] == -1)
+    assert np.all(rows >= 0)
 
 
 def test_faiss_alone_is_not_exact_and_the_margin_matters(collection):
@@ -105,3 +105,22 @@ def test_order_agrees_with_trec_eval(tmp_path):
         for place, at in enumerate(order, 1):
             measured = pytrec_eval.RelevanceEvaluator({"q": {docids[at]: 1}}, {"recip_rank"}).evaluate({"q": run})
             assert round(1 / measured["q"]["recip_rank"]) == place
+
+
+@pytest.mark.parametrize("layout", layouts.LAYOUTS)
+def test_memory_is_bounded_whatever_is_asked_for(collection, layout, monkeypatch):
+    codec, codes, coarse, docids = collection
+    index = ExactIndex(layouts.build(codec, codes, layout, coarse), docids)
+    queries = random_embeddings(7, D=48, seed=8)
+    for k in (20, N):
+        whole = index.search_and_reconstruct(queries, k)
+        with monkeypatch.context() as patch:
+            patch.setattr("jpq_pyserini.index.exact.PART", 100)  # codes of so many candidates at once
+            patch.setattr("jpq_pyserini.index.exact._TOGETHER", 2 * k)
+            for some, others in zip(index.search_and_reconstruct(queries, k), whole, strict=True):
+                assert np.array_equal(some, others)
+    scores, rows = index.search(queries, 1 << 60)
+    assert scores.shape == rows.shape == (7, N)
+    for k in (0, -1):
+        with pytest.raises(JPQError, match=f"{k} hits: ask for at least 1"):
+            index.search(queries, k)

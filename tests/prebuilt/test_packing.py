@@ -35,7 +35,7 @@ def test_pack_gives_the_same_bytes(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ("changed", "docid is missing or was changed"),
+        ("changed", "docid is missing or not the file that was written"),
         ("no encoder", "has no query_encoder"),
         ("no index", "no jpq.json"),
     ],

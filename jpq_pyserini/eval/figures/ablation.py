@@ -8,6 +8,7 @@ from pathlib import Path
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.figures import style
 from jpq_pyserini.json_text import parse_json
+from jpq_pyserini.storage import check_input
 
 _NAME = re.compile(r"(.+)@([1-9][0-9]*)")
 
@@ -18,6 +19,7 @@ def read_scores(path: str | os.PathLike, measures: Sequence[str]) -> dict[str, d
     Raises:
         JPQError: no such file, no such form, a measure that was not computed.
     """
+    check_input(path)
     try:
         runs = {run["name"]: run["means"] for run in parse_json(Path(path).read_bytes())["runs"]}
     except FileNotFoundError:

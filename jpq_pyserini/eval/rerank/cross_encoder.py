@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jpq_pyserini.encoders.loading import check_device
 from jpq_pyserini.encoders.text_encoder import quietly
 from jpq_pyserini.errors import JPQError, reason_of
 
@@ -30,6 +31,7 @@ def load_cross_encoder(name_or_path: str, *, max_length: int | None = None, devi
         JPQError: the model cannot be loaded, has pickled weights only, is no cross-encoder, has more than two labels,
             or cannot take ``max_length`` tokens.
     """
+    check_device(device)
     folder = Path(name_or_path)
     if folder.is_dir():
         names = sorted(path.name for path in folder.rglob("*") if path.is_file())

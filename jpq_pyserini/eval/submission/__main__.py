@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, check, tell, write."""
     args = _parser().parse_args(argv)
     output = args.output or args.tag
+    if not (args.output or args.check) and os.path.lexists(output):
+        raise JPQError(f"{output} exists already: say --output {output} to replace it, or name another output")
     _check(args, output)
     topics = list(read_topics(args.topics))
     rules = Rules(args.depth, CorpusDocids(args.corpus_docids) if args.corpus_docids else None)
