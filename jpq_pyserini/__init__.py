@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jpq_pyserini.plugin.encoders import JPQDocumentEncoder as JPQDocumentEncoder
     from jpq_pyserini.plugin.encoders import JPQQueryEncoder as JPQQueryEncoder
     from jpq_pyserini.plugin.searcher import JPQFaissSearcher as JPQFaissSearcher
+    from jpq_pyserini.train.config import StudentConfig as StudentConfig
     from jpq_pyserini.train.config import TrainConfig as TrainConfig
     from jpq_pyserini.train.pipeline import train_index as train_index
 
@@ -28,6 +29,7 @@ _PUBLIC = {
     "JPQQueryEncoder": "plugin.encoders",
     "JPQDocumentEncoder": "plugin.encoders",
     "JPQFaissSearcher": "plugin.searcher",
+    "StudentConfig": "train.config",
     "TrainConfig": "train.config",
     "train_index": "train.pipeline",
 }

@@ -8,6 +8,7 @@ import copy
 import hashlib
 import json
 import logging
+import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -63,6 +64,37 @@ def saved_settings(folder: str | os.PathLike) -> dict[str, Any]:
             "pip install --upgrade jpq_pyserini"
         )
     return settings
+
+
+def kind_of(folder: Path) -> str:
+    """Say in a few words what a saved query encoder is, from its files; empty where they do not say it."""
+    modules = _json_of(folder / "modules.json") or []
+    kinds = [str(module.get("type")).rpartition(".")[2] for module in modules]
+    if not kinds:
+        return ""
+    size = f"{sum(_parameters(file) for file in folder.rglob('*.safetensors')) / 1e6:.1f} million parameters"
+    if kinds[0] == "StaticEmbedding":
+        return f"static token embeddings, {size}"
+    config = _json_of(folder / str(modules[0].get("path")) / "config.json") or {}
+    layers = config.get("num_hidden_layers", config.get("n_layers"))
+    dense = " with a linear layer" if "Dense" in kinds else ""
+    return f"{config.get('model_type', kinds[0])}{dense}, {layers} layers, {size}"
+
+
+def _json_of(path: Path):
+    try:
+        return parse_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _parameters(file: Path) -> int:
+    """Count the numbers in a safetensors file, from its header; 0 where it has none."""
+    with file.open("rb") as opened:
+        header = opened.read(int.from_bytes(opened.read(8), "little") & 0xFFFFFFF)
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        return sum(math.prod(entry["shape"]) for name, entry in parse_json(header).items() if name != "__metadata__")
+    return 0
 
 
 def load_text_encoder(

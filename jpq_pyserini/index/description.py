@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jpq_pyserini.codec.quantizer import ProductQuantizer
-from jpq_pyserini.encoders.text_encoder import saved_settings
+from jpq_pyserini.encoders.text_encoder import kind_of, saved_settings
 from jpq_pyserini.index.record import EncoderSettings, IndexRecord, TrainingRecord
 from jpq_pyserini.index.vectors import row_bytes
 from jpq_pyserini.names import CODEC, QUERY_ENCODER
@@ -112,6 +112,10 @@ def as_text(directory: Path, record: IndexRecord) -> str:
     if record.encoder:
         lines.append(f"encoder    {record.encoder.get('name_or_path')}{_of_passages(record.encoder)}")
     lines += _query_lines(directory)
+    if made := record.training.get("query_encoder"):
+        before, after = made["cosine"]
+        near = "" if after is None else f", cosine {before} before, {after} after"
+        lines.append(f"           imitates {made['teacher']}: {made['steps']} steps, {made['queries']:,} queries{near}")
     lines += _training_lines(record.training)
     lines += [f"history    {_event_line(event)}" for event in record.history]
     sizes = {name: (directory / name).stat().st_size for name in record.sha256 if (directory / name).is_file()}
@@ -137,11 +141,12 @@ def _query_lines(directory: Path) -> list[str]:
     if not settings:
         return []
     limit, prompt = settings.get("max_length"), settings.get("prompt")
-    modules = folder / "modules.json"
+    modules, kind = folder / "modules.json", kind_of(folder)
     normalised = modules.is_file() and '"Normalize"' in modules.read_text(encoding="utf-8").replace(".", '"')
     return [
         f"queries    {f'truncated at {limit} tokens' if limit else 'of any length'}, "
-        f"{f'prompt {prompt!r} (counted)' if prompt else 'no prompt'}, {'' if normalised else 'not '}normalised"
+        f"{f'prompt {prompt!r} (counted)' if prompt else 'no prompt'}, {'' if normalised else 'not '}normalised",
+        *([f"           by {kind}"] if kind else []),
     ]
 
 

@@ -50,6 +50,7 @@ class TrainingRecord(TypedDict, total=False):
     data: dict[str, Any]
     zero_shot_of: dict[str, Any]
     imported_from: dict[str, Any]
+    query_encoder: dict[str, Any]
 
 
 class VectorsRecord(TypedDict, total=False):

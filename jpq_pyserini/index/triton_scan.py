@@ -25,8 +25,8 @@ from jpq_pyserini.index.torch_search import NO_KEY, best_keys, scores_and_rows, 
 BLOCK = 128  # documents of a program
 _BYTES = 16  # codes that `look_up` reads at once
 _WIDE = 64  # numbers of a document that `multiply` decodes at once
-_ROWS = 1 << 20  # documents scored at most before their best are taken, and scores at most
-_SCORES = 1 << 29
+_ROWS = 1 << 20  # documents scored before their best are taken, at most
+_SCORES = 1 << 29  # that make 2 GB, at most
 
 
 @triton.jit

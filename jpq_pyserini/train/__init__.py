@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING
 from jpq_pyserini.lazy import public_names
 
 if TYPE_CHECKING:
+    from jpq_pyserini.train.config import StudentConfig as StudentConfig
     from jpq_pyserini.train.config import TrainConfig as TrainConfig
     from jpq_pyserini.train.inputs import EncoderSource as EncoderSource
     from jpq_pyserini.train.pipeline import train_index as train_index
     from jpq_pyserini.train.report import TrainReport as TrainReport
 
 
-_PUBLIC = {"EncoderSource": "inputs", "TrainConfig": "config", "TrainReport": "report", "train_index": "pipeline"}
+_PUBLIC = {
+    "EncoderSource": "inputs",
+    "StudentConfig": "config",
+    "TrainConfig": "config",
+    "TrainReport": "report",
+    "train_index": "pipeline",
+}
 
 __all__ = sorted(_PUBLIC)
 

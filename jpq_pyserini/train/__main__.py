@@ -23,7 +23,7 @@ from jpq_pyserini.cli import (
     run_main,
     say,
 )
-from jpq_pyserini.train.config import TrainConfig, method_table, settings_of
+from jpq_pyserini.train.config import StudentConfig, TrainConfig, method_table, settings_of
 
 EXAMPLE = """\
 example:
@@ -53,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.passage_prefix,
             args.truncate_dim,
             args.query_encoder,
+            dataclass_from_arguments(StudentConfig, args),
+            tuple(args.distil_queries),
         ),
         args.output,
         args.topics,
@@ -98,8 +100,13 @@ def _parser() -> argparse.ArgumentParser:
     encoder.add_argument(
         "--query-encoder",
         metavar="NAME",
-        help="start from this query encoder, e.g. one trained before on the same passages (default: --encoder)",
+        help="start from this query encoder: one trained before on the same passages, a smaller model (with a setting "
+        "for smaller query encoders, below), or static, a table of token vectors (default: --encoder)",
     )
+    smaller = parser.add_argument_group("smaller query encoder, which first learns to imitate the full one")
+    add_dataclass_arguments(smaller, StudentConfig)
+    words = "queries to imitate on, besides --topics: topics, or a collection, whose titles and first sentences count"
+    smaller.add_argument("--distil-queries", nargs="+", default=[], metavar="FILE", help=words)
     encoder.add_argument("--query-prefix", metavar="S", help="text put before every query (default: the model's own)")
     encoder.add_argument(
         "--passage-max-length",

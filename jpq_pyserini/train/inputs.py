@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,12 +15,13 @@ from jpq_pyserini.data.embeddings import DocidSource, Source
 from jpq_pyserini.data.flat import Embeddings
 from jpq_pyserini.data.topics import TrainingQuery, read_qrels, read_topics, training_pairs
 from jpq_pyserini.encoders.limits import limit_queries
+from jpq_pyserini.encoders.students import STATIC, first_layers, token_table, with_dimension
 from jpq_pyserini.encoders.text_encoder import load_text_encoder, origin_of, query_prompt, weights_digest
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.record import EncoderSettings
 from jpq_pyserini.names import DOCID, INDEX
 from jpq_pyserini.resume import fingerprint
-from jpq_pyserini.train.config import TrainConfig
+from jpq_pyserini.train.config import StudentConfig, TrainConfig
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,10 @@ class EncoderSource:
         passage_prefix: text that was put before each of them, with a space; likewise.
         truncate_dim: dimensions kept, of a Matryoshka model; None for what the model says.
         query_encoder: the model that encodes queries, if it is another one than encoded the passages: one that was
-            trained before on the same passages; None: the same.
+            trained before on the same passages, or a smaller one that learns to give its vectors (``"static"``: a table
+            of token vectors made from it); None: the same.
+        student: how a smaller query encoder is made.
+        distil_queries: files of queries that it imitates on, besides the training queries.
     """
 
     name_or_path: Any
@@ -53,10 +57,46 @@ class EncoderSource:
     passage_prefix: str | None = None
     truncate_dim: int | None = None
     query_encoder: str | None = None
+    student: StudentConfig = field(default_factory=StudentConfig)
+    distil_queries: tuple[str, ...] = ()
 
     def __post_init__(self):
+        if self.is_student and self.query_encoder is None and self.student.query_layers is None:
+            raise JPQError(
+                "a smaller query encoder is asked for, but not which: add --query-layers, or --query-encoder (a model, "
+                f"or {STATIC})"
+            )
+        if self.query_encoder == STATIC and self.student.query_layers is not None:
+            raise JPQError(f"--query-encoder {STATIC} has no layers: leave --query-layers out")
         if self.passage_max_length is not None and self.passage_max_length < 1:
             raise JPQError(f"--passage-max-length {self.passage_max_length} is not a whole number of at least 1")
+
+    @property
+    def is_student(self) -> bool:
+        """Whether the query encoder imitates another one before it is trained."""
+        return self.query_encoder == STATIC or self.student != StudentConfig() or bool(self.distil_queries)
+
+    def make_student(self, flat: Embeddings, max_query_length: int, device: str):
+        """Make the smaller query encoder, not trained yet.
+
+        Returns:
+            It, its teacher, and whether its last layer is a new linear one.
+        """
+        full = replace(self, query_encoder=self.student.teacher, student=StudentConfig(), distil_queries=())
+        teacher = full.load(flat, max_query_length, device)
+        if self.query_encoder == STATIC:
+            return token_table(teacher), teacher, False
+        student = teacher
+        if self.query_encoder is not None:
+            options: dict[str, Any] = {"max_length": max_query_length, "prompt": self.query_prompt, "device": device}
+            student = load_text_encoder(self.query_encoder, **options)
+            limit_queries(student, max_query_length, query_prompt(student))
+        if self.student.query_layers is not None:
+            student = first_layers(student, self.student.query_layers)
+        dimension = flat.embeddings.shape[1]
+        if student.get_embedding_dimension() == dimension:
+            return student, teacher, False
+        return with_dimension(student, dimension, is_normalised(flat)), teacher, True
 
     def load(self, flat: Embeddings, max_query_length: int, device: str):
         """Load the ``SentenceTransformer``, its queries cut at ``max_query_length`` tokens besides their prompt.
@@ -84,6 +124,7 @@ class EncoderSource:
                 f"the encoder {name} has dimension {dimension}, the embeddings in {flat.path} have "
                 f"{flat.embeddings.shape[1]}: name the encoder that the collection was encoded with"
                 + (", or the dimension that was kept as --truncate-dim" if dimension > flat.embeddings.shape[1] else "")
+                + (", or add --teacher to train it with a linear layer" if self.query_encoder is not None else "")
             )
         return encoder
 
@@ -91,7 +132,7 @@ class EncoderSource:
         """What ``jpq.json`` says of the document encoder: what ``flat`` records, else this encoder, untouched."""
         recorded = flat.encoder
         here = {
-            "name_or_path": self._name,
+            "name_or_path": self.name,
             "pooling": self.pooling,
             "l2_norm": self.l2_norm,
             "truncate_dim": self.truncate_dim,
@@ -107,12 +148,12 @@ class EncoderSource:
 
     def fingerprint(self) -> dict:
         """All of it, the folder of the encoder as a place, however its path is written."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {each.name: getattr(self, each.name) for each in fields(self)} | {"student": asdict(self.student)}
         loaded = not isinstance(self.name_or_path, str)
-        return values | {"name_or_path": weights_digest(self.name_or_path) if loaded else self._name}
+        return values | {"name_or_path": weights_digest(self.name_or_path) if loaded else self.name}
 
     @property
-    def _name(self) -> str | None:
+    def name(self) -> str | None:
         """The name, or the place of a folder; of a loaded model those it was loaded from, if it was."""
         name = self.name_or_path if isinstance(self.name_or_path, str) else origin_of(self.name_or_path)
         return None if name is None else _place(name)
@@ -120,7 +161,7 @@ class EncoderSource:
     def _made(self, flat: Embeddings) -> bool:
         """Whether ``flat`` records that its embeddings are this encoder's."""
         name = flat.encoder.get("name_or_path")
-        return name is not None and _place(name) == self._name
+        return name is not None and _place(name) == self.name
 
 
 def _place(name: str) -> str:
@@ -219,8 +260,10 @@ class Run:
             files |= {"index": self.embeddings, "docid": self.docids}
         files |= {"topics": self.training.topics, "qrels": self.training.qrels}
         files |= {"dev_topics": self.dev.topics, "dev_qrels": self.dev.qrels, "negatives_run": self.negatives_run}
-        files |= {"query_encoder": self.encoder.query_encoder}
-        return settings | self.encoder.fingerprint() | {name: fingerprint(path) for name, path in files.items()}
+        files |= {"query_encoder": self.encoder.query_encoder, "teacher": self.encoder.student.teacher}
+        digests: dict = {name: fingerprint(path) for name, path in files.items()}
+        digests["distil_queries"] = [fingerprint(path) for path in self.encoder.distil_queries]
+        return settings | self.encoder.fingerprint() | digests
 
 
 def is_normalised(flat: Embeddings) -> bool:

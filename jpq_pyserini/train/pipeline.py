@@ -1,6 +1,7 @@
 """From a flat folder, an encoder and queries to an index directory."""
 
 import dataclasses
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -17,15 +18,16 @@ from jpq_pyserini.codec.opq import check_sizes
 from jpq_pyserini.data.docids import RowsByDocid
 from jpq_pyserini.data.embeddings import DocidSource, Source, open_embeddings
 from jpq_pyserini.data.flat import Embeddings
-from jpq_pyserini.encoders.text_encoder import save_text_encoder
+from jpq_pyserini.encoders.text_encoder import load_text_encoder, save_text_encoder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import JPQIndex, save_flat_index
 from jpq_pyserini.index.attached import ArrayVectors, Vectors
 from jpq_pyserini.index.coding import code_flat
 from jpq_pyserini.index.record import TrainingRecord
 from jpq_pyserini.index.vectors import StoredVectors
+from jpq_pyserini.json_text import read_json
 from jpq_pyserini.resume import WorkFolder
-from jpq_pyserini.storage import locked, refuse_existing
+from jpq_pyserini.storage import locked, new_directory, refuse_existing
 from jpq_pyserini.train import initialise
 from jpq_pyserini.train.checkpoint import CheckpointDirectory
 from jpq_pyserini.train.config import NORMALISED_SCORE_SCALE, TrainConfig
@@ -47,6 +49,7 @@ from jpq_pyserini.train.search import RescoredSearch, flat_search, index_search
 from jpq_pyserini.train.start_check import warn_of_misfits
 from jpq_pyserini.train.step import TrainingStep
 from jpq_pyserini.train.stopwatch import Stopwatch
+from jpq_pyserini.train.student import distillation_queries, imitate
 from jpq_pyserini.train.trainer import Trainer, total_steps
 
 _WAIT = timedelta(days=7)  # the other processes wait while the first learns OPQ and codes all documents
@@ -124,14 +127,18 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
         )
         if config.log_with:
             accelerator.init_trackers("jpq", config=asdict(config))
-        encoder = run.encoder.load(flat, config.max_query_length, str(accelerator.device))
         scale = config.score_scale or (NORMALISED_SCORE_SCALE if is_normalised(flat) else 1.0)
-        if accelerator.is_main_process:
-            warn_of_misfits(encoder, flat, training or dev)
         steps = total_steps(config, len(training))
         checkpoints = _checkpoints(run, resume, accelerator) if steps else None
-
-    progress = progress and accelerator.is_main_process
+        progress = progress and accelerator.is_main_process
+        if not run.encoder.is_student:
+            encoder = run.encoder.load(flat, config.max_query_length, str(accelerator.device))
+    imitation = None
+    if run.encoder.is_student:
+        with watch.phase("imitate"):
+            encoder, imitation = _student(run, flat, training, checkpoints, accelerator, scale, progress)
+    if accelerator.is_main_process:
+        warn_of_misfits(encoder, flat, training or dev)
     codec, codes = _start(flat, config, checkpoints, accelerator, progress, watch) if config.compress else (None, None)
     with watch.phase("load"):
         bf16 = uses_bf16(config.precision, accelerator.device)
@@ -150,7 +157,7 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
         raise
 
     report = TrainReport.of(run.output, flat, codec, trainer)
-    record = training_record(run, trainer, scale)
+    record = training_record(run, trainer, scale) | ({"query_encoder": imitation} if imitation else {})
     del trainer, step, search, final, negatives  # with the searched copy of the codes: writing needs one of its own
     with watch.phase("write"):
         if accelerator.is_main_process:
@@ -167,6 +174,36 @@ def _checkpoints(run: Run, resume: bool, accelerator: Accelerator) -> Checkpoint
     if accelerator.is_main_process:  # the others may look after it has begun to write
         return CheckpointDirectory(path, WorkFolder(path, run.fingerprint(), resume))
     return CheckpointDirectory(path)
+
+
+def _student(run: Run, flat: Embeddings, training, checkpoints, accelerator: Accelerator, scale: float, progress: bool):
+    """Return the smaller query encoder that has learnt to imitate, and what is recorded of that.
+
+    With a checkpoint folder the main process makes it, and all read it there.
+    """
+    source, config, device = run.encoder, run.config, accelerator.device
+
+    def make():
+        texts = [query.text for query in training] + distillation_queries(source.distil_queries)
+        student, teacher, fit = source.make_student(flat, config.max_query_length, str(device))
+        how = {"scale": scale, "fit": fit, "bf16": uses_bf16(config.precision, device), "seed": config.seed}
+        texts = list(dict.fromkeys(texts))
+        learnt = imitate(student, teacher, flat, texts, source.student, progress=progress, **how)
+        names = {"start": source.query_encoder, "teacher": source.student.teacher or source.name}
+        return student, {**names, "layers": source.student.query_layers, **learnt}
+
+    if checkpoints is None:
+        return make()
+    folder = checkpoints.path / "query_encoder"
+    if accelerator.is_main_process and not folder.is_dir():
+        checkpoints.claim()
+        student, record = make()
+        with new_directory(folder) as partial:
+            save_text_encoder(student, partial)
+            (partial / "imitation.json").write_text(json.dumps(record), encoding="utf-8")
+    accelerator.wait_for_everyone()
+    record = read_json(folder / "imitation.json", "remove the folder and start again")
+    return load_text_encoder(str(folder), device=str(device)), record
 
 
 def _start(flat, config, checkpoints, accelerator, progress, watch):
