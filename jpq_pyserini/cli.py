@@ -185,7 +185,7 @@ fraction = bounded(float, 0, 1)
 
 def add_topics(parser, what: str = "queries", flag: str = "--topics", required: bool = True) -> None:
     """Add the argument that :func:`jpq_pyserini.data.topics.read_topics` reads."""
-    words = f"{what}: a topics file (.tsv with qid and text, .jsonl, .trec, ...) or a topics name that Pyserini knows"
+    words = f"{what}: a topics file (qid and text in TSV, CSV or JSON lines; TREC, XML) or a topics name of Pyserini's"
     parser.add_argument(flag, required=required, metavar="TOPICS", help=words)
 
 
@@ -244,8 +244,15 @@ def add_flat(parser, what: str = "embeddings of the collection", flag: str = "--
 
 def add_corpus(parser, what: str = "documents", flag: str = "--corpus", required: bool = True) -> None:
     """Add the argument for a JsonCollection."""
-    words = f"{what}: JsonCollection, a JSON-lines file or a folder of them (id, contents; .gz too)"
+    words = f"{what}: JSON lines (id, contents; BEIR's, MS MARCO's), .tsv, or a folder of such files; .gz too"
     parser.add_argument(flag, required=required, metavar="PATH", help=words)
+
+
+def add_fields(parser) -> None:
+    """Add ``--id-field`` and ``--text-fields``, which go with ``--corpus``."""
+    parser.add_argument("--id-field", metavar="NAME", help="field of --corpus with the docid (default: id, _id, docid)")
+    words = "fields of --corpus that are the text, joined by newlines (default: contents, or title and text)"
+    parser.add_argument("--text-fields", nargs="+", metavar="NAME", help=words)
 
 
 def add_output(parser, what: str, metavar: str = "FILE", required: bool = True) -> None:

@@ -1,11 +1,11 @@
-"""Documents to encode: Pyserini's JsonCollection, read one line at a time."""
+"""Documents to encode, read one line at a time: Pyserini's JsonCollection, and collections as they are published."""
 
 import contextlib
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jpq_pyserini.data.docids import is_docid
 from jpq_pyserini.data.lines import quoted, text_lines
@@ -13,24 +13,47 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.json_text import JSONError, parse_json
 
 _SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
+_OTHERS = (".tsv", ".tsv.gz", ".gz")  # read where there are none of these
+_IDS, _PASSAGE_IDS = ("id", "_id", "docid"), ("pid", "id", "_id", "docid")
+_COLUMNS = {2: ("id", "contents"), 4: ("id", "url", "title", "text")}  # of MS MARCO's passages and documents
+
+
+class Fields(NamedTuple):
+    """The names of the fields that are the docid and the text; None and empty for the usual ones."""
+
+    docid: str | None = None
+    text: tuple[str, ...] = ()
+
+
+USUAL = Fields()
 
 
 class Corpus:
     """A JSON-lines file, or a folder of them (``.jsonl``, ``.json``, either with ``.gz``), in the order of their paths.
 
     A line is ``{"id": …, "contents": …}``; as Pyserini does, ``_id`` and ``docid`` are taken for ``id``. Without
-    ``contents``, ``title`` and ``text`` are joined by a newline. As in Anserini's JsonCollection, a ``.json`` file may
+    ``contents``, ``title`` and ``text`` are joined by a newline (BEIR), ``passage`` is the text and ``pid`` the id, or
+    ``title``, ``headings`` and ``body`` are joined (MS MARCO v2). As in Anserini's JsonCollection, a ``.json`` file may
     also be one such object or a list of them, and folders in the folder are read.
+
+    Lines with tabs are read, too: MS MARCO's ``collection.tsv`` (id, text) and documents (id, URL, title, body), and
+    files whose first line names the columns. A folder without JSON files is read for ``.tsv`` and ``.gz``.
+
+    Args:
+        path: the file or folder.
+        id_field: the field with the docid, if it has another name.
+        text_fields: the fields that are the text, joined by newlines, if they have other names.
 
     Raises:
         JPQError: there is no such file or folder, or nothing to read in it; later, while reading, a line that is no
             such document.
     """
 
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike, id_field: str | None = None, text_fields: Sequence[str] | None = None):
+        self.path, self.names = Path(path), Fields(id_field, tuple(text_fields or ()))
         if os.fspath(path) and self.path.is_dir():
-            self.files = sorted(each for each in self.path.rglob("*") if each.name.endswith(_SUFFIXES))
+            files = sorted(each for each in self.path.rglob("*") if each.name.endswith((*_SUFFIXES, *_OTHERS)))
+            self.files = [each for each in files if each.name.endswith(_SUFFIXES)] or files
         elif self.path.is_file():
             self.files = [self.path]
         else:
@@ -47,7 +70,7 @@ class Corpus:
     def with_places(self) -> Iterator[tuple[str, str, str]]:
         """Yield ``(docid, text, place)`` in order; the place, a file and a line, is for messages."""
         for place, fields in self.records():
-            yield *document_in(fields, place), place
+            yield *document_in(fields, place, self.names), place
 
     def records(self) -> Iterator[tuple[str, Any]]:
         """Yield ``(place, JSON value)`` of each document in order, whatever it holds."""
@@ -61,6 +84,7 @@ class Corpus:
         return docids
 
 
+_TEXTS = (("contents",), ("title", "text"), ("passage",), ("title", "headings", "body"))
 _EXAMPLE = ' {"id": "doc1", "contents": "text"}'
 
 
@@ -84,10 +108,34 @@ def records_of(path: Path, skip: int = 0, byte: int = 0, lines: int = 0) -> Iter
             for number, record in enumerate((whole if isinstance(whole, list) else [whole])[skip:], skip + 1):
                 yield f"{path} object {number}", record
             return
+    columns, named = columns_of_tsv(path)
     written = ((number, line) for number, line in text_lines(path, byte, lines) if line.strip())
-    for number, line in itertools.islice(written, skip, None):
+    for number, line in itertools.islice(written, skip + (named and not byte), None):
         place = f"{path} line {number}"
-        yield place, _parsed(line, place)
+        yield place, _row(line.split("\t"), columns, place) if columns else _parsed(line, place)
+
+
+def columns_of_tsv(path: Path) -> tuple[Sequence[str], bool]:
+    """Return the names of the columns of a file with tabs, and whether its first line holds them; none of JSON's.
+
+    Raises:
+        JPQError: the first line names no columns, and there are not as many as MS MARCO's files have.
+    """
+    first = next((line for _, line in text_lines(path) if line.strip()), "")
+    if "\t" not in first or first.lstrip()[:1] in "{[":
+        return (), False
+    columns = first.split("\t")
+    if columns[0] in _PASSAGE_IDS:
+        return columns, True
+    if len(columns) not in _COLUMNS:
+        raise JPQError(f"{path} has {len(columns)} columns: name them in a first line, like id, title, text, with tabs")
+    return _COLUMNS[len(columns)], False
+
+
+def _row(values: list[str], columns: Sequence[str], place: str) -> dict[str, str]:
+    if len(values) != len(columns):
+        raise JPQError(f"{place} has {len(values)} columns, {len(columns)} expected: {', '.join(columns)}, with tabs")
+    return dict(zip(columns, values, strict=True))
 
 
 def _starts_with_object(path: Path) -> bool:
@@ -105,11 +153,12 @@ def _parsed(line: str, place: str):
         raise JPQError(f"{place} is no JSON ({error}): a line holds one whole document, like{_EXAMPLE}") from None
 
 
-def docid_of(fields, place: str) -> str:
+def docid_of(fields, place: str, name: str | None = None) -> str:
     """Return the docid of a JSON value; :class:`JPQError` that names ``place`` if it is no object with a usable one."""
     if not isinstance(fields, dict):
         raise JPQError(f"{place} is a JSON {type(fields).__name__}, not an object: write a document a line{_EXAMPLE}")
-    docid = next((fields[name] for name in ("id", "_id", "docid") if fields.get(name) is not None), None)
+    names = (name,) if name else _PASSAGE_IDS if "passage" in fields else _IDS
+    docid = next((fields[name] for name in names if fields.get(name) is not None), None)
     docid = str(docid) if isinstance(docid, str | int) and not isinstance(docid, bool) else ""
     if not is_docid(docid) or len(docid.splitlines()) > 1 or docid != docid.strip() or not _is_text(docid):
         raise JPQError(
@@ -119,14 +168,16 @@ def docid_of(fields, place: str) -> str:
     return docid
 
 
-def document_in(fields, place: str) -> tuple[str, str]:
+def document_in(fields, place: str, names: Fields = USUAL) -> tuple[str, str]:
     """Return ``(docid, text)`` of a JSON value; :class:`JPQError` that names ``place`` if it is no such document."""
-    docid = docid_of(fields, place)
-    text = fields.get("contents")
-    if text is None and isinstance(fields.get("text"), str):
-        text = "\n".join(part for part in (fields.get("title"), fields["text"]) if isinstance(part, str) and part)
-    if not isinstance(text, str) or not _is_text(text):
-        raise JPQError(f"{place}, document {docid}, has no text in 'contents': add it, as a string of valid Unicode")
+    docid = docid_of(fields, place, names.docid)
+    wanted = names.text or next((each for each in _TEXTS if isinstance(fields.get(each[-1]), str)), ("contents",))
+    parts = [fields[name] for name in wanted if isinstance(fields.get(name), str) and fields[name]]
+    text = "\n".join(parts) if len(wanted) > 1 or names.text else fields.get(wanted[0])
+    missing = [name for name in names.text if name not in fields]
+    if missing or not isinstance(text, str) or not _is_text(text):
+        where = " and ".join(map(repr, missing or wanted))
+        raise JPQError(f"{place}, document {docid}, has no text in {where}: add it, as a string of valid Unicode")
     return docid, text
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jpq_pyserini.data.corpus import Corpus, document_in, records_of
+from jpq_pyserini.data.corpus import USUAL, Corpus, Fields, columns_of_tsv, document_in, records_of
 from jpq_pyserini.data.lines import opened
 from jpq_pyserini.errors import JPQError
 
@@ -41,13 +41,14 @@ def count_documents(path: Path) -> CountedFile:
 
 
 def _count_lines(path: Path) -> CountedFile | None:
-    marks, count, at, marked = [_START], 0, 0, not path.name.endswith(".gz")
+    count = -1 if columns_of_tsv(path)[1] else 0  # the line that names the columns
+    marks, at, marked = [_START], 0, not path.name.endswith(".gz")
     with opened(path) as file:
         for number, line in enumerate(file):
             if line.find(b"\r", 0, len(line) - (2 if line.endswith(b"\n") else 1)) >= 0:
                 return None  # lines that end as on old Macs: parsed to be counted
             if _is_written(line):
-                if marked and count and count % _EVERY == 0:
+                if marked and count > 0 and count % _EVERY == 0:
                     marks.append((count, at, number))
                 count += 1
             at += len(line)
@@ -66,15 +67,19 @@ class CorpusPart:
         path: the corpus, for messages.
         first, stop: counted from 0 over all its files.
         pieces: the files they are in, and of each the first document, the one after the last, and the mark before.
+        names: of the fields.
     """
 
     path: Path
     first: int
     stop: int
     pieces: tuple[tuple[Path, int, int, tuple[int, int, int]], ...]
+    names: Fields = USUAL
 
     @classmethod
-    def of(cls, path: str | os.PathLike, files: Sequence[CountedFile], first: int, stop: int) -> "CorpusPart":
+    def of(
+        cls, path: str | os.PathLike, files: Sequence[CountedFile], first: int, stop: int, names: Fields = USUAL
+    ) -> "CorpusPart":
         """Cut a part out of the counted files of a corpus."""
         pieces, begin = [], 0
         for file in files:
@@ -83,7 +88,7 @@ class CorpusPart:
                 mark = file.marks[min(low // _EVERY, len(file.marks) - 1)]
                 pieces.append((file.path, low, high, mark))
             begin += file.count
-        return cls(Path(path), first, stop, tuple(pieces))
+        return cls(Path(path), first, stop, tuple(pieces), names)
 
     def __len__(self) -> int:
         return self.stop - self.first
@@ -95,7 +100,7 @@ class CorpusPart:
             found = 0
             for place, fields in itertools.islice(records, stop - first):
                 found += 1
-                yield document_in(fields, place)
+                yield document_in(fields, place, self.names)
             if found < stop - first:
                 raise JPQError(f"{path} was cut short while it was read: leave the corpus as it is meanwhile")
 
@@ -139,4 +144,5 @@ def corpus_shard(corpus: Corpus, shard: int, shards: int, together: int) -> Corp
     """Count the documents of a corpus and return one of its shards; errors as :func:`rows_of_shard`."""
     files = [count_documents(file) for file in corpus.files]
     count = sum(file.count for file in files)
-    return CorpusPart.of(corpus.path, files, *rows_of_shard(count, shard, shards, together, str(corpus.path)))
+    first, stop = rows_of_shard(count, shard, shards, together, str(corpus.path))
+    return CorpusPart.of(corpus.path, files, first, stop, corpus.names)

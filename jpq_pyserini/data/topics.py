@@ -9,11 +9,12 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from jpq_pyserini.data.docids import is_docid
 from jpq_pyserini.data.lines import columns_of, is_comment, quoted, text_lines
+from jpq_pyserini.data.topic_forms import Topic, has_columns, is_json_object, published_topics
 from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.json_text import JSONError, parse_json
 
@@ -40,9 +41,9 @@ def read_topics(name_or_path: str | os.PathLike | Mapping[str, str]) -> dict[str
     """Read queries as ``python -m pyserini.search... --topics`` does.
 
     Args:
-        name_or_path: A Pyserini topics name, or a file in a format that Pyserini reads; it goes by the file's name:
-            .tsv or .txt (``qid<TAB>query``, .gz too), .json, .jsonl (BEIR's too), .trec. Pyserini takes any path with
-            "beir" in it for TSV, but for BEIR's .jsonl. Or a dictionary, qid to query text.
+        name_or_path: A Pyserini topics name, or a file: ``qid<TAB>query``, ``.gz`` too, JSON, and what
+            :func:`jpq_pyserini.data.topic_forms.published_topics` reads, whatever its name; .jsonl with ``title`` and
+            .trec are read by Pyserini. Or a dictionary, qid to query text.
 
     Returns:
         qid to query text, in Pyserini's order (ids sorted, numerically if all are digits). As in Pyserini, an id of
@@ -59,14 +60,20 @@ def read_topics(name_or_path: str | os.PathLike | Mapping[str, str]) -> dict[str
     path = _existing_file(name_or_path)
     if path is None:
         return _checked_topics(_pyserini_topics(str(name_or_path)), str(name_or_path))
+    theirs = "cacm" in path or path.endswith((".trec", ".trec.gz"))
+    if not theirs and (published := published_topics(path)) is not None:
+        return _of_published(published, path)
     if path.endswith(_PLAIN_TOPICS) and ("cacm" not in path or "beir" in path):
         topics = _plain_topics(path)
         if not any(re.match(r"[+-]\d", qid) for qid in topics):  # Java's idea of these depends on the other ids
             return _in_pyserini_order(topics)
     elif path.endswith(".json") and not re.search("beir|cacm", path):
         return dict(sorted(_json_topics(path).items()))
-    elif path.endswith((".jsonl", ".jsonl.gz")) and (beir := _beir_topics(path)):
-        return _in_pyserini_order(beir)
+    elif not theirs and not path.endswith((".json", ".jsonl")):
+        if has_columns(path):
+            return _in_pyserini_order(_plain_topics(path))
+        if is_json_object(path):
+            return dict(sorted(_json_topics(path).items()))
     topics = _checked_topics(_pyserini_topics(path), path)
     if path.endswith(".jsonl"):
         lines = sum(1 for _, line in text_lines(path) if line.strip())
@@ -193,21 +200,11 @@ def _json_topics(path: str) -> dict[str, str]:
     return _not_empty(topics, path)
 
 
-def _beir_topics(path: str) -> dict[str, str]:
-    """Read BEIR's ``{"_id": …, "text": …}`` lines; nothing if the first line is no such object."""
+def _of_published(published: Iterable[Topic], path: str) -> dict[str, str]:
     topics: dict[str, str] = {}
-    for number, line in text_lines(path):
-        if not line.strip():
-            continue
-        fields = None
-        with contextlib.suppress(JSONError):
-            fields = parse_json(line)
-        if not (isinstance(fields, dict) and "_id" in fields and "text" in fields):
-            if not topics:
-                return {}
-            raise JPQError(f'{path}:{number}: {quoted(line)} is not like {{"_id": "1", "text": "query"}}')
-        _add_topic(topics, str(fields["_id"]), fields["text"], f"{path}:{number}")
-    return topics
+    for qid, text, place in published:
+        _add_topic(topics, qid, text, place)
+    return _in_pyserini_order(_not_empty(topics, path))
 
 
 class _Pairs(list):
@@ -221,7 +218,7 @@ def _checked_topics(pairs: list[tuple[str | int, str]], source: str) -> dict[str
     return _not_empty(topics, source)
 
 
-def _add_topic(topics: dict[str, str], qid: str, text: str | None, place: str, *, keep_id: bool = False) -> None:
+def _add_topic(topics: dict[str, str], qid: str, text: object, place: str, *, keep_id: bool = False) -> None:
     if qid.isdecimal() and not keep_id:
         if len(qid) > _LONGEST_NUMBER:
             raise JPQError(f"{place}: a query id of {len(qid):,} digits: give it a shorter one")

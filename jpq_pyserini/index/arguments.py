@@ -90,6 +90,7 @@ def _embed_parser(commands) -> None:
     parser = cli.add_command(commands, "embed", "encode a corpus into a flat Faiss folder", epilog=_EMBED)
     add = parser.add_argument
     cli.add_corpus(parser, "passages")
+    cli.add_fields(parser)
     add("--encoder", required=True, metavar="NAME", help="passage encoder: Hugging Face or sentence-transformers model")
     cli.add_output(parser, "flat Faiss folder to write (index, docid); must not exist", "FLAT")
     add("--pooling", choices=("cls", "mean", "lasttoken"), help="pooling, for a plain Hugging Face model")
@@ -122,6 +123,7 @@ def _add_source(parser) -> None:
     given = parser.add_mutually_exclusive_group(required=True)
     cli.add_corpus(given, "documents, to be encoded", required=False)
     cli.add_embeddings(given, "embeddings of the documents by the recorded encoder", required=False)
+    cli.add_fields(parser)
     cli.add_docids(parser)
     words = "load the document encoder from here instead of the recorded name or path (must be the same model)"
     parser.add_argument("--encoder", metavar="NAME", help=words)
@@ -186,6 +188,7 @@ def _vectors_parser(commands) -> None:
     cli.add_index(parser)
     given = parser.add_mutually_exclusive_group()
     cli.add_embeddings(given, "embeddings that the index was made from, in any order", required=False)
+    cli.add_fields(parser)
     cli.add_docids(parser)
     cli.add_corpus(given, "documents, encoded again with the recorded encoder", required=False)
     given.add_argument("--remove", action="store_true", help="remove the vectors from the index")

@@ -5,14 +5,14 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
 from jpq_pyserini.codec.neighbours import REFERENCE, Neighbourhood
 from jpq_pyserini.codec.quantizer import ProductQuantizer
-from jpq_pyserini.data.corpus import Corpus
+from jpq_pyserini.data.corpus import USUAL, Corpus
 from jpq_pyserini.data.embeddings import DocidSource, open_embeddings
 from jpq_pyserini.data.embeddings import Source as EmbeddingSource
 from jpq_pyserini.data.flat import Embeddings, unusable_row
@@ -80,6 +80,7 @@ class Source:
         encoder, device, batch_size, resume: for a corpus: where the recorded document encoder is, the torch device
             (None: a GPU if there is one), texts encoded at once, and whether to continue from a stopped run.
         shard: (I, N): only the documents of shard I of N, numbered from 0.
+        id_field, text_fields: for a corpus: as :class:`~jpq_pyserini.data.corpus.Corpus` takes them.
 
     Attributes:
         name: the path as given.
@@ -102,6 +103,8 @@ class Source:
         batch_size: int | None = None,
         resume: bool = False,
         shard: tuple[int, int] | None = None,
+        id_field: str | None = None,
+        text_fields: Sequence[str] | None = None,
     ):
         self._encoder, self._device, self._resume, self.shard = encoder, device, resume, shard
         self._batch_size = BATCH_SIZE if batch_size is None else batch_size
@@ -116,11 +119,12 @@ class Source:
             if docids is not None:
                 raise JPQError("--docids goes with --embeddings; a corpus has its own: leave it out")
             self.name = str(corpus)
-            corpus = Corpus(self.name)
+            corpus = Corpus(self.name, id_field, text_fields)
             self._corpus = corpus if shard is None else corpus_shard(corpus, *shard, CHUNK)
             self.docids: Sequence[str] = self._corpus.docids()
             return
-        given = {"encoder": encoder, "device": device, "batch-size": batch_size, "resume": resume}
+        given: dict[str, Any] = {"encoder": encoder, "device": device, "batch-size": batch_size, "resume": resume}
+        given |= {"id-field": id_field, "text-fields": text_fields}
         for flag in (flag for flag, value in given.items() if value):
             raise JPQError(f"--{flag} goes with --corpus; embeddings are not encoded again: leave it out")
         self._flat = open_embeddings(embeddings, docids)
@@ -166,6 +170,8 @@ class Source:
             "encoder": settings,
             "corpus": corpus.fingerprint() if isinstance(corpus, CorpusPart) else fingerprint(corpus.path),
         } | ({} if vectors is None else {"vectors": vectors})
+        if corpus.names != USUAL:
+            made_from["fields"] = corpus.names
         self._work = WorkFolder(f"{os.fspath(output).rstrip(os.sep)}.coding", made_from, self._resume)
         self._work.claim()
         encoder = load_document_encoder(settings, self._device)

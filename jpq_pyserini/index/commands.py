@@ -57,13 +57,15 @@ def embed(args: argparse.Namespace) -> None:
         device=args.device,
         resume=args.resume,
         shard=_shard(args),
+        id_field=args.id_field,
+        text_fields=args.text_fields,
     )
     N, D = flat.embeddings.shape
     cli.say(f"{args.output}: {N:,} embeddings of dimension {D}")
 
 
 def _source(args: argparse.Namespace) -> Source:
-    names = ("corpus", "embeddings", "encoder", "device", "batch_size", "resume")
+    names = ("corpus", "embeddings", "encoder", "device", "batch_size", "resume", "docids", "id_field", "text_fields")
     return Source(**{name: getattr(args, name) for name in names}, shard=_shard(args))
 
 
@@ -155,6 +157,7 @@ def vectors(args: argparse.Namespace) -> None:
             made_so = {"prefix": settings["passage_prefix"]}
             made_so |= {name: settings[name] for name in ("pooling", "l2_norm", "max_length", "truncate_dim")}
             how = {"device": args.device, "batch_size": args.batch_size, "resume": args.resume}
+            how |= {"id_field": args.id_field, "text_fields": args.text_fields}
             flat = embed_corpus(args.corpus, settings["name_or_path"], encoded, **made_so, **how)
         elif args.embeddings:
             flat = open_embeddings(args.embeddings, args.docids)

@@ -1,13 +1,13 @@
 """A corpus to a flat Faiss folder, as ``python -m pyserini.encode`` writes it: in bounded memory, resumable."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jpq_pyserini.data.corpus import Corpus
+from jpq_pyserini.data.corpus import USUAL, Corpus
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.data.parts import CorpusPart, corpus_shard
 from jpq_pyserini.errors import JPQError
@@ -32,6 +32,8 @@ def embed_corpus(
     device: str | None = None,
     resume: bool = False,
     shard: tuple[int, int] | None = None,
+    id_field: str | None = None,
+    text_fields: Sequence[str] | None = None,
 ) -> FlatFolder:
     """Encode the passages of a corpus into a flat Faiss folder.
 
@@ -52,6 +54,7 @@ def embed_corpus(
         device: torch device; None: a GPU if there is one.
         resume: continue from what a stopped run left, if it left anything.
         shard: (I, N): only the documents of shard I of N, numbered from 0.
+        id_field, text_fields: names of the corpus's fields, as :class:`~jpq_pyserini.data.corpus.Corpus` takes them.
 
     Returns:
         The folder, opened: N embeddings of dimension D.
@@ -65,13 +68,15 @@ def embed_corpus(
     settings = passage_settings(encoder, pooling, l2_norm, max_length, prefix, truncate_dim)
     with locked(output):
         refuse_existing(output)
-        whole = Corpus(corpus)
+        whole = Corpus(corpus, id_field, text_fields)
         documents = whole if shard is None else corpus_shard(whole, *shard, CHUNK)
         docids = documents.docids()
         refuse_repeated((str(corpus), docids))
         print_of = documents.fingerprint() if isinstance(documents, CorpusPart) else fingerprint(whole.path)
         recorded = recorded_settings(settings)
         made_from = {"encoder": recorded, "backend": backend, "corpus": print_of}
+        if whole.names != USUAL:
+            made_from["fields"] = whole.names
         work = WorkFolder(f"{os.fspath(output).rstrip(os.sep)}.embedding", made_from, resume)
         model = load_document_encoder(settings, device, backend)
         work.claim()

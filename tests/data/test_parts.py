@@ -33,6 +33,13 @@ def test_parts_in_order_are_the_corpus(corpus, shards):
     assert [len(part) for part in parts] == [len(part.docids()) for part in parts]
 
 
+@pytest.mark.parametrize("header", ["", "docid\ttext\n"])
+def test_parts_of_lines_with_tabs(tmp_path, header):
+    (tmp_path / "c.tsv").write_text(header + "".join(f"{n}\tt{n}\n" for n in range(5000)))
+    parts = [corpus_shard(Corpus(tmp_path / "c.tsv"), shard, 3, 500) for shard in range(3)]
+    assert [document for part in parts for document in part] == [(str(n), f"t{n}") for n in range(5000)]
+
+
 def test_what_is_wrong_with_a_line_is_told_with_its_number(tmp_path):
     lines = documents(0, 5000)
     lines[4500] = '{"id": "d4500"'

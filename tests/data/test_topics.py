@@ -113,12 +113,54 @@ def test_bad_topics(tmp_path, name, content, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("q.csv", 'qid,query\n10,"ten, or so"\n9,nine\n'),
+        ("q.csv", '10,"ten, or so"\n9,nine\n'),
+        ("queries.data", 'text,id\n"ten, or so",10\nnine,9\n'),
+        ("queries.dev", "10\tten, or so\n9\tnine\n"),
+        ("q.json", '{"_id": "10", "text": "ten, or so", "metadata": {}}\n\n{"_id": "9", "text": "nine"}\n'),
+        ("q.jsonl", '\ufeff{"query_id": 10, "query": "ten, or so"}\n{"query_id": 9, "query": "nine"}\n'),
+        ("queries", '{"10": {"title": "ten, or so"},\n "9": {"title": "nine"}}\n'),
+        ("topics.txt", "<top>\n<num> Number: 10\n<title> ten,\nor so\n<desc>\nx\n</top>\n\n<top><num>9</num>\n"
+         "<title>nine</title></top>\n"),
+        ("topics.tsv", '<?xml version="1.0"?>\n<topics><topic number="10"><query>ten, or so</query><narrative>x'
+         '</narrative></topic>\n<topic number="9"><query>nine</query></topic></topics>'),
+        ("topics2021", '<topics task="ct"><topic number="10">\nten,\nor so\n</topic><topic number="9">nine</topic>'
+         "</topics>"),
+        ("t.xml", "<topics><topic><num>10</num><title>ten, or so</title></topic><topic><num>9</num><title>nine</title>"
+         "</topic></topics>"),
+    ],
+)  # fmt: skip
+def test_topics_as_published_are_told_by_their_content(tmp_path, name, content):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    topics = read_topics(tmp_path / name)
+    assert topics == {"9": "nine", "10": "ten, or so"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("<top><num>1<desc>x</top>", "topic 1 has no <num> or no <title>"),
+        ("<topics><topic>", "no well-formed XML"),
+        ("qid,query\n1\n", ":2: 1 columns, no query in column 2"),
+        ('{"_id": "1", "text": "a"}\n{"id": "2"}\n', ":2: .* is not like"),
+        ('{"_id": "1", "text": null}\n', ":1: query '1' has no text"),
+    ],
+)
+def test_damaged_topics_as_published(tmp_path, content, message):
+    (tmp_path / "topics").write_text(content)
+    with pytest.raises(JPQError, match=message):
+        read_topics(tmp_path / "topics")
+
+
 def test_bad_jsonl_and_unknown_endings(tmp_path):
     contents = {
         "twice.jsonl": '{"id": "1", "title": "one"}\n{"id": "1", "title": "uno"}\n',
-        "untitled.jsonl": '{"id": "1", "text": "one"}\n',
-        "keyless.jsonl": '{"number": "1", "text": "one"}\n',
-        "t.csv": "1,one\n",
+        "untitled.jsonl": '{"id": "1", "narrative": "one"}\n',
+        "keyless.jsonl": '{"name": "1", "text": "one"}\n',
+        "t.topics": "1,one\n",
     }
     for name, content in contents.items():
         (tmp_path / name).write_text(content)

@@ -14,6 +14,7 @@ import pytest
 from jpq_pyserini import JPQIndex
 from jpq_pyserini.data.corpus import Corpus
 from jpq_pyserini.data.flat import FlatFolder
+from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.record import IndexRecord, write_record
 
 from helpers.processes import run_python
@@ -190,6 +191,38 @@ def test_texts_as_pyserini_takes_them(tmp_path):
     with gzip.open(tmp_path / "lines.json.gz", "wt") as file:
         file.write(path.read_text())
     assert list(Corpus(tmp_path / "lines.json.gz")) == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("collection.tsv", "7\tone text\n8\tother\n"),
+        ("psgs.tsv", "id\ttext\ttitle\n7\ttext\tone\n8\tother\t\n"),
+        ("docs.tsv", "7\thttp://x\tone\ttext\n8\thttp://y\t\tother\n"),
+        ("v2.jsonl", '{"pid": "7", "passage": "one text", "spans": "(0,1)", "docid": "D1"}\n'
+         '{"pid": "8", "passage": "other", "docid": "D1"}\n'),
+        ("v2.docs", '{"docid": "7", "url": "u", "title": "one", "headings": "", "body": "text"}\n'
+         '{"docid": "8", "url": "u", "title": "", "headings": "", "body": "other"}\n'),
+    ],
+)  # fmt: skip
+def test_collections_as_published(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with gzip.open(tmp_path / "packed.gz", "wt") as file:
+        file.write(content)
+    (tmp_path / "folder").mkdir()
+    shutil.copy(tmp_path / "packed.gz", tmp_path / "folder")
+    for path in (tmp_path / name, tmp_path / "packed.gz", tmp_path / "folder"):
+        assert [(docid, text.replace("\n", " ")) for docid, text in Corpus(path)] == [("7", "one text"), ("8", "other")]
+
+
+def test_fields_of_other_names(tmp_path):
+    path = tmp_path / "c.jsonl"
+    path.write_text('{"key": "7", "id": "no", "head": "one", "abstract": "text", "contents": "no"}\n')
+    assert list(Corpus(path, "key", ["head", "abstract"])) == [("7", "one\ntext")]
+    with pytest.raises(JPQError, match="document 7, has no text in 'summary'"):
+        list(Corpus(path, "key", ["head", "summary"]))
+    with pytest.raises(JPQError, match="has the id ''"):
+        list(Corpus(path, "name"))
 
 
 @pytest.mark.slow
