@@ -119,8 +119,8 @@ class Source:
             if docids is not None:
                 raise JPQError("--docids goes with --embeddings; a corpus has its own: leave it out")
             self.name = str(corpus)
-            corpus = Corpus(self.name, id_field, text_fields)
-            self._corpus = corpus if shard is None else corpus_shard(corpus, *shard, CHUNK)
+            whole = Corpus(self.name, id_field, text_fields)
+            self._corpus = whole if shard is None else corpus_shard(whole, *shard, CHUNK)
             self.docids: Sequence[str] = self._corpus.docids()
             return
         given: dict[str, Any] = {"encoder": encoder, "device": device, "batch-size": batch_size, "resume": resume}
@@ -171,7 +171,7 @@ class Source:
             "corpus": corpus.fingerprint() if isinstance(corpus, CorpusPart) else fingerprint(corpus.path),
         } | ({} if vectors is None else {"vectors": vectors})
         if corpus.names != USUAL:
-            made_from["fields"] = corpus.names
+            made_from["fields"] = list(corpus.names)
         self._work = WorkFolder(f"{os.fspath(output).rstrip(os.sep)}.coding", made_from, self._resume)
         self._work.claim()
         encoder = load_document_encoder(settings, self._device)

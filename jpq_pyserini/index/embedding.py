@@ -76,7 +76,7 @@ def embed_corpus(
         recorded = recorded_settings(settings)
         made_from = {"encoder": recorded, "backend": backend, "corpus": print_of}
         if whole.names != USUAL:
-            made_from["fields"] = whole.names
+            made_from["fields"] = list(whole.names)
         work = WorkFolder(f"{os.fspath(output).rstrip(os.sep)}.embedding", made_from, resume)
         model = load_document_encoder(settings, device, backend)
         work.claim()
