@@ -8,17 +8,46 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock, Timeout
 
 from jpq_pyserini import JPQError
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
 from jpq_pyserini.storage import sha256_of
+from jpq_pyserini.train.step import TrainingStep
 
-from helpers.training import ENVIRONMENT, FAST, command, start, trained_by_one_and_by_two, wait_for_step
+from helpers.training import ENVIRONMENT, FAST, command, run, start, trained_by_one_and_by_two, wait_for_step
 
 
 def same(first: Path, second: Path) -> bool:
     names = ("index", "docid", "codec.safetensors", "query_encoder/model.safetensors")
     return all(sha256_of(first / name) == sha256_of(second / name) for name in names)
+
+
+def test_a_stopped_training_holds_its_output_and_goes_on(tiny, queries, tmp_path, monkeypatch):
+    settings = {**FAST, "epochs": 2, "eval_steps": 8, "checkpoint_steps": 3}
+    resumed(tiny, queries, tmp_path / "whole", **settings)
+    plain, steps, other = TrainingStep.__call__, [], FileLock(tmp_path / ".jpq.lock")
+
+    def stopped(step, number, *args, **more):
+        steps.append(number)
+        if len(steps) == 5:
+            with pytest.raises(Timeout):  # another process would have to wait
+                other.acquire(blocking=False)
+            signal.raise_signal(signal.SIGINT)
+        return plain(step, number, *args, **more)
+
+    monkeypatch.setattr(TrainingStep, "__call__", stopped)
+    with pytest.raises(KeyboardInterrupt, match="after step 5; continue with the same command and --resume"):
+        resumed(tiny, queries, tmp_path / "jpq", **settings)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["jpq.checkpoint", "whole"]
+    with pytest.raises(JPQError, match=r"jpq.checkpoint is what a stopped run left: add --resume"):
+        run(tiny, queries, tmp_path / "jpq", **settings)
+    with pytest.raises(JPQError, match=r"comes from a run with batch_size=16, this one has 7: give the same"):
+        resumed(tiny, queries, tmp_path / "jpq", **{**settings, "batch_size": 7})
+    resumed(tiny, queries, tmp_path / "jpq", **settings)
+    assert steps == list(range(16))
+    assert same(tmp_path / "whole", tmp_path / "jpq")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["jpq", "whole"]
 
 
 @pytest.mark.slow
