@@ -1,39 +1,82 @@
-"""Draw ``docs/tradeoff.svg``, the figure of the README, from the committed scores: ``python docs/tradeoff.py``."""
+"""Draw the figures of the documentation from the committed scores: ``python docs/tradeoff.py``.
+
+``tradeoff.svg``, the README's: the index alone, by its bytes a passage. ``rescoring.svg``: two-stage search, by the bytes
+that stay in memory; what is read from disk, the same for all its points, is said in the legend.
+"""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jpq_pyserini.eval.figures import style
 
 HERE = Path(__file__).resolve().parent
-SCORES = HERE.parent / "eval" / "results" / "ablation-squad" / "ablation-squad.json"
-SERIES = {
-    "apart": "JPQ, --neighbours 8",
-    "jpq": "JPQ, the default",
-    "paper": "JPQ, the paper's",
-    "opq": "OPQ, untrained",
-}
+RESULTS = HERE.parent / "eval" / "results"
 FLAT_BYTES = 4 * 384
+INT8_BYTES = 388
+ALONE = {
+    "JPQ, --neighbours 8": "apart-{}",
+    "JPQ, the default": "jpq-{}",
+    "JPQ, the paper's": "paper-{}",
+    "OPQ, untrained": "opq-{}",
+}
+RESCORED = {
+    "codes alone": "codes-{}-0",
+    f"100 candidates, {INT8_BYTES} bytes on disk": "codes-{}-100",
+    f"200 candidates, {INT8_BYTES} bytes on disk": "codes-{}-200",
+    f"500 candidates, {INT8_BYTES} bytes on disk": "codes-{}-500",
+}
 
 
 def main() -> None:
     """Read, draw, write."""
-    conditions = json.loads(SCORES.read_text(encoding="utf-8"))["conditions"]
-    values = {each["name"]: each["scores"]["RR@10"]["value"] for each in conditions}
     with style.in_print():
-        figure, ((axes,),) = style.new_figure(width=13, height=6.5)
-        for number, (name, label) in enumerate(SERIES.items()):
-            sizes = [16, 24, 48, 96]
-            axes.plot(sizes, [values[f"{name}-{m}"] for m in sizes], label=label, **style.look(number)._asdict())
-        axes.axhline(values["flat"], color=style.GREY, linestyle=":")
-        axes.plot([FLAT_BYTES], [values["flat"]], label="uncompressed (flat)", color="black", marker="*", linestyle="")
-        style.log_axis(axes, "x", [16, FLAT_BYTES])
-        axes.set_xticks([16, 24, 48, 96, FLAT_BYTES])
-        axes.set_xlabel("bytes per passage (codes; float32 vectors of the uncompressed index)")
-        axes.set_ylabel("RR@10, SQuAD, 10,529 questions")
-        axes.grid(axis="y")
-        axes.legend(loc="lower right")
-        figure.savefig(HERE / "tradeoff.svg", metadata={"Date": None})
+        values = scores(RESULTS / "ablation-squad" / "ablation-squad.json")
+        draw(
+            "tradeoff.svg", values, ALONE, [16, 24, 48, 96], values["flat"], "uncompressed (flat)", "bytes per passage"
+        )
+        values = scores(RESULTS / "rescoring-squad.json")
+        sizes = sorted({int(name.split("-")[1]) for name in values if name.startswith("codes-")})
+        draw(
+            "rescoring.svg",
+            values,
+            RESCORED,
+            sizes,
+            values["adore"],
+            "uncompressed (ADORE)",
+            "bytes per passage in memory",
+        )
+
+
+def scores(path: Path) -> dict[str, float]:
+    """Return RR@10 by condition."""
+    conditions = json.loads(path.read_text(encoding="utf-8"))["conditions"]
+    return {each["name"]: each["scores"]["RR@10"]["value"] for each in conditions}
+
+
+def draw(
+    name: str,
+    values: Mapping[str, float],
+    series: Mapping[str, str],
+    sizes: Sequence[int],
+    flat: float,
+    flat_label: str,
+    size_label: str,
+) -> None:
+    """Draw one figure: a line for each of ``series``, label to name of a condition with its size, and the flat index."""
+    figure, ((axes,),) = style.new_figure(width=13, height=6.5)
+    for number, (label, condition) in enumerate(series.items()):
+        line = [(size, values[condition.format(size)]) for size in sizes if condition.format(size) in values]
+        axes.plot(*zip(*line, strict=True), label=label, **style.look(number)._asdict())
+    axes.axhline(flat, color=style.GREY, linestyle=":")
+    axes.plot([FLAT_BYTES], [flat], label=flat_label, color="black", marker="*", linestyle="")
+    style.log_axis(axes, "x", [sizes[0], FLAT_BYTES])
+    axes.set_xticks([*sizes, FLAT_BYTES])
+    axes.set_xlabel(f"{size_label} (codes; float32 vectors of the uncompressed index)")
+    axes.set_ylabel("RR@10, SQuAD, 10,529 questions")
+    axes.grid(axis="y")
+    axes.legend(loc="lower right")
+    figure.savefig(HERE / name, metadata={"Date": None})
 
 
 if __name__ == "__main__":
