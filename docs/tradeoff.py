@@ -1,7 +1,7 @@
 """Draw the figures of the documentation from the committed scores: ``python docs/tradeoff.py``.
 
-``tradeoff.svg``, the README's: the index alone, by its bytes a passage. ``rescoring.svg``: two-stage search, by the bytes
-that stay in memory; what is read from disk, the same for all its points, is said in the legend.
+``tradeoff.svg``, the README's: the index alone, by its bytes a passage. ``rescoring.svg``: two-stage search, by the
+bytes that stay in memory; what is on disk, the same for all its points, is said in the legend.
 """
 
 import json
@@ -63,7 +63,7 @@ def draw(
     flat_label: str,
     size_label: str,
 ) -> None:
-    """Draw one figure: a line for each of ``series``, label to name of a condition with its size, and the flat index."""
+    """Draw a figure: a line for each of ``series``, label to name of a condition with its size, and the flat index."""
     figure, ((axes,),) = style.new_figure(width=13, height=6.5)
     for number, (label, condition) in enumerate(series.items()):
         line = [(size, values[condition.format(size)]) for size in sizes if condition.format(size) in values]

@@ -35,7 +35,7 @@ def test_random_collection(tmp_path):
         "-m", "jpq_pyserini.bench.latency", "--documents", "2000", "4000", "--dimension", "32", "--bytes", "8",
         "--rounds", "1", "--queries", "16", "--queries-a-round", "2", "--batch", "8", "--threads", "2", "--hits", "10",
         "--systems", "flat", "fastscan", "ivf-fastscan", "annoy", "--memory-limit", "0.01",
-        "--output", tmp_path / "out",
+        "--rescore", "50", "--cold", "--output", tmp_path / "out",
     )  # fmt: skip
     record = json.loads((tmp_path / "out" / "latency.json").read_text())
     assert "--documents 2000 4000" in record["command"]
@@ -44,11 +44,13 @@ def test_random_collection(tmp_path):
     assert [run["documents"] for run in record["runs"]] == [2000, 4000]
     for run in record["runs"]:
         points = {point["name"]: point for point in run["points"]}
-        assert {"flat", "fastscan", "ivf-fastscan"} <= points.keys()
+        assert {"flat", "fastscan", "fastscan-rescored", "ivf-fastscan"} <= points.keys()
         assert points["flat"]["bytes_per_document"] == 128
         assert points["fastscan"]["bytes_per_document"] < points["ivf-fastscan"]["bytes_per_document"] < 128
         for point in points.values():
-            assert set(point["times"]) == {f"batch {b}, threads {t}" for b in (1, 8) for t in (1, 2)}
+            modes = {f"batch {b}, threads {t}" for b in (1, 8) for t in (1, 2)}
+            cold = {"batch 1, threads 1, cold"} if point["rescored"] else set()
+            assert set(point["times"]) == modes | cold
             assert all(0 < times["median_ms"] <= times["p95_ms"] for times in point["times"].values())
             assert point["memory_bytes"] > 0
         assert "annoy" in points or "not installed" in str(run["left_out"])

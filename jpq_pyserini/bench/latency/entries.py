@@ -1,7 +1,7 @@
 """What takes part in a race: systems over random data, or over a real collection and index directories made from it."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,10 +52,11 @@ def random_race(count: int, args, settings: Settings, names: Sequence[str], scra
     if any(each.takes == "vectors" and each.memory(data) / 1e9 <= settings.memory_limit for each in systems):
         data = replace(data, vectors=str(scratch / f"{count}.npy"))
         vectors = np.lib.format.open_memmap(str(data.vectors), "w+", np.float32, (count, args.dimension))
-        for start in range(0, count, _ROWS):
-            vectors[start : start + _ROWS] = _unit_vectors(rng, min(_ROWS, count - start), args.dimension)
+        for start, part in zip(range(0, count, _ROWS), _parts(rng, count, args.dimension), strict=True):
+            vectors[start : start + _ROWS] = part
         del vectors
-        data = _with_stored(data, settings)
+    if settings.rescore:
+        data = _stored(data, scratch / f"{count}.safetensors", settings.vectors, _parts(rng, count, args.dimension))
     queries = _unit_vectors(rng, settings.queries, args.dimension)
     entries = [Contender(each.name, each.label(data), each.name, data, queries, group=each.title) for each in systems]
     result = race(f"random, {count:,} documents", data, entries, settings, note, progress)
@@ -64,14 +65,17 @@ def random_race(count: int, args, settings: Settings, names: Sequence[str], scra
     return result
 
 
-def _with_stored(data: Data, settings: Settings) -> Data:
-    """Return the data with a vectors file for a second stage, if there is to be one."""
-    if not settings.rescore:
-        return data
-    path, vectors = f"{data.vectors}.safetensors", data.embeddings()
-    parts = (encode_rows(vectors[at : at + _ROWS], settings.vectors) for at in range(0, data.count, _ROWS))
-    write_vectors(path, settings.vectors, data.count, data.dimension, parts)
-    return replace(data, stored=path)
+def _parts(rng: np.random.Generator, count: int, dimension: int) -> Iterator[np.ndarray]:
+    return (_unit_vectors(rng, min(_ROWS, count - start), dimension) for start in range(0, count, _ROWS))
+
+
+def _stored(data: Data, path: Path, dtype: str, otherwise: Iterable[np.ndarray] = ()) -> Data:
+    """Write the vectors file of a second stage: of the data's own embeddings, or of others where it has none."""
+    if data.vectors:
+        vectors = data.embeddings()
+        otherwise = (vectors[start : start + _ROWS] for start in range(0, data.count, _ROWS))
+    write_vectors(path, dtype, data.count, data.dimension, (encode_rows(part, dtype) for part in otherwise))
+    return replace(data, stored=str(path))
 
 
 def _unit_vectors(rng: np.random.Generator, count: int, dimension: int) -> np.ndarray:
@@ -98,7 +102,8 @@ def real_race(args, settings: Settings, names: Sequence[str], scratch: Path) -> 
     vectors = str(scratch / "vectors.npy")
     np.save(vectors, flat.embeddings)
     data = Data(count, dimension, args.bytes, vectors, docids=str(Path(args.embeddings) / DOCID), seed=settings.seed)
-    data = _with_stored(data, settings)
+    if settings.rescore:
+        data = _stored(data, scratch / "vectors.safetensors", settings.vectors)
 
     def encoded(encoder: str) -> EncodedQueries:
         found = encoded_queries(encoder, topics, args.cache or Path(args.output) / "queries")
