@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import faiss
 
@@ -22,7 +23,9 @@ from jpq_pyserini.index.verified import check_once
 from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD, VECTORS
 from jpq_pyserini.storage import new_directory
 
-_ATTEMPTS, _PAUSE = 5, 0.05  # of opening a directory that another process replaces meanwhile; seconds
+T = TypeVar("T")
+
+_PATIENCE, _PAUSE = 60.0, 0.01  # seconds, of opening a directory that another process replaces meanwhile
 
 
 @dataclass(frozen=True)
@@ -68,22 +71,17 @@ class IndexDirectory:
         Raises:
             JPQError: a file is missing, empty, truncated or damaged, or the counts, dimensions or layouts differ.
         """
-        directory = Path(directory)
-        for attempt in range(1, _ATTEMPTS + 1):
-            before = _state(directory)
-            try:
-                opened = cls._open(directory, mmap, verify, None if vectors else VECTORS)
-                if codec and opened.record.layout != FLAT_LAYOUT:
-                    opened.codec  # noqa: B018 (read and kept)
-                if vectors:
-                    opened.vectors  # noqa: B018 (as above)
-                if _state(directory) == before:
-                    return opened
-            except JPQError:
-                if _state(directory) == before or attempt == _ATTEMPTS:
-                    raise
-            time.sleep(_PAUSE)
-        raise JPQError(f"{directory} was replaced by other processes again and again: try again when they are done")
+        directory, but = Path(directory), None if vectors else VECTORS
+
+        def parts() -> IndexDirectory:
+            opened = cls._open(directory, mmap, verify, but)
+            if codec and opened.record.layout != FLAT_LAYOUT:
+                opened.codec  # noqa: B018 (read and kept)
+            if vectors:
+                opened.vectors  # noqa: B018 (as above)
+            return opened
+
+        return of_one_state(directory, parts)
 
     @classmethod
     def _open(cls, directory: Path, mmap: bool, verify: bool, but: str | None) -> "IndexDirectory":
@@ -135,10 +133,32 @@ def check_parts(directory: Path, record: IndexRecord, index: faiss.Index, docids
         )
 
 
-def _state(directory: Path) -> tuple[int, ...] | None:
+def of_one_state(directory: str | os.PathLike, opened: Callable[[], T]) -> T:
+    """Return what ``opened`` makes of an index directory's files, called again if they were replaced meanwhile.
+
+    So all of them are the old ones or all are the new ones.
+
+    Raises:
+        JPQError: other processes replaced the directory again and again, for a minute.
+    """
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until:
+        before = state_of(directory)
+        try:
+            made = opened()
+            if state_of(directory) == before:
+                return made
+        except (JPQError, OSError):
+            if state_of(directory) == before:
+                raise
+        time.sleep(_PAUSE)
+    raise JPQError(f"{directory} was replaced by other processes again and again: try again when they are done")
+
+
+def state_of(directory: str | os.PathLike) -> tuple[int, ...] | None:
     """Return what changes when a directory is replaced: its inode and its record's; None while it is not there."""
     try:
-        record = os.stat(directory / RECORD)
+        record = os.stat(Path(directory) / RECORD)
         return os.stat(directory).st_ino, record.st_ino, record.st_mtime_ns, record.st_size
     except OSError:
         return None

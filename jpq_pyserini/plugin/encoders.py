@@ -19,6 +19,7 @@ from jpq_pyserini.encoders.text_encoder import (
     query_prompt,
 )
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index.directory import state_of
 from jpq_pyserini.index.exact import finite
 from jpq_pyserini.index.record import encoder_settings
 from jpq_pyserini.names import ENCODER_MARKER, QUERY_ENCODER, RECORD
@@ -65,6 +66,7 @@ class JPQQueryEncoder(QueryEncoder):
         self.model: Any = None
         self.encoder_dir: str | None = None
         self._bound_to: str | None = None
+        self._state: tuple[int, ...] | None = None  # of that directory then
         self._cache: QueryCache | None = None
         self.is_fixed = not is_bare(encoder_dir)  # named by the user, rather than found through the index
         if not isinstance(encoder_dir, str | os.PathLike):
@@ -83,15 +85,15 @@ class JPQQueryEncoder(QueryEncoder):
         return self.model.get_embedding_dimension() if self.is_bound else None
 
     def bind(self, index_dir: str | os.PathLike) -> None:
-        """Load the query encoder that was trained with the index in ``index_dir``.
+        """Load the query encoder that was trained with the index in ``index_dir``, again if that was replaced.
 
         Raises:
             JPQError: no JPQ index is there, or the encoder is bound to another one already.
         """
-        target = os.path.realpath(index_dir)
-        if self._bound_to == target:
+        target, state = os.path.realpath(index_dir), state_of(index_dir)
+        if (self._bound_to, self._state) == (target, state):
             return
-        if self.is_bound:
+        if self.is_bound and self._bound_to != target:
             owner = self._bound_to or self.encoder_dir
             raise JPQError(f"this encoder belongs to {owner}: make a new JPQQueryEncoder for {index_dir}")
         if not os.path.isfile(os.path.join(index_dir, RECORD)):
@@ -100,7 +102,7 @@ class JPQQueryEncoder(QueryEncoder):
                 "name the encoder that made it, or train a JPQ index from it with python -m jpq_pyserini.train"
             )
         self._load(_query_encoder_folder(index_dir))
-        self._bound_to = target
+        self._bound_to, self._state = target, state
 
     def encode(self, query: str, **kwargs) -> np.ndarray:
         """Encode one query; returns (D,) float32."""

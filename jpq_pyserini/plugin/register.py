@@ -107,6 +107,11 @@ def _wrap_searcher(searcher_class) -> None:
 
     @functools.wraps(plain_load)
     def load_index(self, index_dir):
+        from jpq_pyserini.index.directory import of_one_state
+
+        return of_one_state(index_dir, lambda: _load_index(self, index_dir))
+
+    def _load_index(self, index_dir):
         ours = _our_encoder(getattr(self, "query_encoder", None))
         if ours is not None and not ours.is_fixed:
             ours.bind(index_dir)

@@ -9,6 +9,7 @@ from pyserini.search.faiss import FaissSearcher
 
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import FLAT_LAYOUT, IndexDirectory, IndexRecord, layouts
+from jpq_pyserini.index.directory import of_one_state
 from jpq_pyserini.index.rescoring import scored_index, wanted_candidates
 from jpq_pyserini.plugin.encoders import JPQQueryEncoder
 from jpq_pyserini.plugin.prebuilt import texts_of
@@ -74,16 +75,22 @@ class JPQFaissSearcher(FaissSearcher):
             "rescore": rescore,
         }
         self._opened_with = given, options
-        self.record = IndexRecord.read(index_dir)
         self._mmap, self._nprobe, self._margin, self._rescore = mmap, nprobe, margin, rescore
         self._wanted_device, self._index_dir = faiss_device, index_dir
-        if query_encoder is None:
-            query_encoder = JPQQueryEncoder(str(index_dir), device=device, backend=encoder_backend)
-        elif encoder_backend is not None:
+        if query_encoder is not None and encoder_backend is not None:
             raise JPQError(f"encoder_backend {encoder_backend} is for the index's own encoder: leave query_encoder out")
         if hasattr(query_encoder, "encode_query"):  # a SentenceTransformer
             query_encoder = JPQQueryEncoder(query_encoder)
-        super().__init__(str(index_dir), query_encoder, prebuilt_index_name, normalize_distances, faiss_device)
+
+        def opened() -> None:
+            self.record = IndexRecord.read(index_dir)
+            encoder = query_encoder
+            if encoder is None:
+                encoder = JPQQueryEncoder(str(index_dir), device=device, backend=encoder_backend)
+            named = prebuilt_index_name, normalize_distances, faiss_device
+            super(JPQFaissSearcher, self).__init__(str(index_dir), encoder, *named)
+
+        of_one_state(index_dir, opened)
 
     def batch_search(self, queries, q_ids=None, *args, **kwargs):
         """Search many queries as ``FaissSearcher`` does: texts or vectors (B, D) and their ids, or a dictionary of

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from jpq_pyserini import JPQIndex
+from jpq_pyserini.index.directory import query_encoder_copier
+
 from helpers.tiny import tiny_corpus, tiny_cross_encoder, tiny_encoder, tiny_flat, tiny_index
 
 _DOCUMENTS, _QUERIES = 240, 12
@@ -18,7 +21,9 @@ def good(root: Path) -> Path:
     tiny_encoder(root / "encoder")
     tiny_cross_encoder(root / "cross")
     tiny_index(root / "index", root / "encoder", texts)
-    tiny_index(root / "other", root / "encoder", texts[:200], docids=[f"x{row}" for row in range(200)])
+    index = JPQIndex.open(root / "index")
+    shard = index.zero_shot(index.codes[:200], [f"x{row}" for row in range(200)])
+    shard.save(root / "other", query_encoder_copier(root / "index"))
     tiny_flat(root / "flat", root / "encoder", texts)
     _lines(root / "topics.tsv", (f"q{i}\t{queries[i]}" for i in range(_QUERIES)))
     _lines(root / "qrels.txt", (f"q{i} 0 d{i} 1" for i in range(_QUERIES)))
