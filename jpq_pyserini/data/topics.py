@@ -249,23 +249,32 @@ def _in_pyserini_order(topics: dict[str, str]) -> dict[str, str]:
 def _pyserini_topics(name_or_path: str) -> list[tuple[str | int, str]]:
     with _as_jpq_error(name_or_path, "topics"):
         from pyserini.query_iterator import TopicsFormat, get_query_iterator
-        from pyserini.search import _base
 
         if not os.path.exists(name_or_path):
-            _refuse_unknown(name_or_path, _base.topics_mapping, "topics")
+            _refuse_unknown(name_or_path, "topics")
         with contextlib.redirect_stdout(sys.stderr):  # it prints about its predefined orders
             return list(get_query_iterator(name_or_path, TopicsFormat.DEFAULT))
 
 
 def _pyserini_qrels_file(name: str) -> str:
     with _as_jpq_error(name, "qrels"):
-        from pyserini.search import _base, get_qrels_file
+        from pyserini.search import get_qrels_file
 
-        _refuse_unknown(name, _base.qrels_mapping, "qrels")
+        _refuse_unknown(name, "qrels")
         return get_qrels_file(name)
 
 
-def _refuse_unknown(name: str, known: Mapping[str, object], kind: str) -> None:
+def _refuse_unknown(name: str, kind: str) -> None:
+    from pyserini.search import _base
+
+    known: Mapping[str, object] | None = getattr(_base, f"{kind}_mapping", None)
+    if known is None:  # from 2.4 on, fetched when it is asked for
+        known = getattr(_base, f"_get_{kind}_mapping")()
+        if not known:
+            raise JPQError(
+                f"{name!r} is no file, and Pyserini's list of {kind} is neither in its cache nor to be fetched: give a "
+                "file, or run once with a network"
+            )
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3)
         hint = f"; near: {', '.join(near)}" if near else ""

@@ -65,6 +65,19 @@ def limit_queries(model, limit: int, prompt: str) -> int | None:
     return total
 
 
+def limit_text(model, limit: int) -> None:
+    """Cut queries at ``limit`` tokens, prompt and special tokens among them.
+
+    Raises:
+        JPQError: more than the model has positions.
+    """
+    tower = towers(model)[QUERY]
+    positions = _positions(tower.model) if hasattr(tower, "model") else None
+    if positions is not None and limit > positions:
+        raise JPQError(f"--max-length {limit} is more than the encoder's {positions} positions: lower it")
+    set_length_limit(model, limit, QUERY)
+
+
 def replace_prompt(model, old: str, new: str) -> None:
     """Move the limit of queries, so that a query may be as long with its new prompt as it was with the old one."""
     tower, limit = towers(model)[QUERY], length_limit(model, QUERY)

@@ -8,7 +8,7 @@ import numpy as np
 from pyserini.encode import DocumentEncoder, QueryEncoder
 
 from jpq_pyserini.encoders import backends
-from jpq_pyserini.encoders.limits import DOCUMENT, length_limit, replace_prompt, set_length_limit
+from jpq_pyserini.encoders.limits import DOCUMENT, length_limit, limit_text, replace_prompt, set_length_limit
 from jpq_pyserini.encoders.query_cache import QueryCache, cache_of
 from jpq_pyserini.encoders.text_encoder import (
     QUERY_PROMPT,
@@ -38,6 +38,8 @@ class JPQQueryEncoder(QueryEncoder):
         fp16: Compute in half precision; what comes out is float32 all the same.
         backend: ``"torch"``, ``"onnx"``, ``"onnx-int8"`` or ``"openvino"``: what runs the encoder; None: what the
             saved encoder says.
+        query_length: Cut queries at this many tokens, prompt and special tokens among them, as Pyserini's own encoders
+            do; None: at what was trained.
         kwargs: Whatever else Pyserini passes (pooling, l2_norm, max_length, ...) is ignored: the folder says it all.
 
     Raises:
@@ -52,9 +54,11 @@ class JPQQueryEncoder(QueryEncoder):
         prefix: str | None = None,
         fp16: bool = False,
         backend: str | None = None,
+        query_length: int | None = None,
         **kwargs,
     ):
         super().__init__()
+        self._max_length = query_length
         if backend is not None:
             backends.check_backend(backend)
         if tokenizer_name is not None:
@@ -121,6 +125,9 @@ class JPQQueryEncoder(QueryEncoder):
             return self._cache.encode(queries, self._embed)
         return self._embed(queries)
 
+    def _limit(self) -> dict:
+        return {} if self._max_length is None else {"max_length": self._max_length}
+
     def _embed(self, queries: Sequence[str]) -> np.ndarray:
         return finite(embed_queries(self.model, queries), f"the query encoder {self.encoder_dir}")
 
@@ -130,6 +137,8 @@ class JPQQueryEncoder(QueryEncoder):
             prompt = f"{self.prefix} " if self.prefix else ""
             replace_prompt(model, query_prompt(model), prompt)
             model.prompts = {**model.prompts, QUERY_PROMPT: prompt}
+        if self._max_length is not None:
+            limit_text(model, self._max_length)
         backend = self.backend or (backends.TORCH if self.fp16 else backends.saved_backend(folder))
         if self.fp16 and backend != backends.TORCH:
             raise JPQError(f"half precision was asked for with the encoder backend {backend}: leave one of them out")
@@ -137,7 +146,9 @@ class JPQQueryEncoder(QueryEncoder):
             backend = backends.TORCH  # what the folder asks for is meant for CPUs
         backends.apply(model, folder, backend, self.device)
         self.model = model.half() if self.fp16 else model
-        self._cache = cache_of(folder, backend=backend, fp16=self.fp16, prefix=self.prefix, device=str(self.device))
+        self._cache = cache_of(
+            folder, backend=backend, fp16=self.fp16, prefix=self.prefix, device=str(self.device), **self._limit()
+        )
         self.encoder_dir = folder
 
 

@@ -31,10 +31,19 @@ _MAIN_CLASS_MAPS = {
     "pyserini.encode.__main__": "document_encoder_class_map",
 }
 _NAME_CHAIN = "pyserini.encode.query"
+_limits: list[str] = []  # the --max-length of Pyserini's command that runs, if it has one
 
 
 def before(name: str) -> None:
-    """Before ``pyserini``: choose its Java. Before ``jnius``: drop the JVM option that this Java does not know."""
+    """Before ``pyserini``: choose its Java. Before ``jnius``: drop the JVM option that this Java does not know.
+
+    Before ``pyserini.prebuilt_index_info``, which may fetch catalogues: let it find those that are kept.
+    """
+    if name == "pyserini.prebuilt_index_info":
+        from jpq_pyserini.plugin import catalogues
+
+        catalogues.before_prebuilt_indexes()
+        return
     from jpq_pyserini.plugin import java
 
     if name == "pyserini":
@@ -45,7 +54,11 @@ def before(name: str) -> None:
 
 def after(name: str, module) -> None:
     """Wrap the functions with which the freshly imported ``module`` chooses an encoder or finds and opens an index."""
-    if name == "pyserini.util":
+    if name in ("pyserini.prebuilt_index_info", "pyserini.search._base"):
+        from jpq_pyserini.plugin import catalogues
+
+        catalogues.wrap_topics(module) if name.endswith("_base") else catalogues.after_prebuilt_indexes()
+    elif name == "pyserini.util":
         from jpq_pyserini.plugin.prebuilt import wrap_util
 
         wrap_util(module)
@@ -71,6 +84,8 @@ def before_main(name: str) -> None:
 
     if name == "pyserini.search.faiss.__main__":
         _name_the_encoder_of_the_index()
+    if limit := _own_argument("--max-length"):
+        _limits.append(limit)
     encoder, encoder_class = _own_argument("--encoder"), _own_argument("--encoder-class")
     if encoder is None or not encoder_is_ours(encoder, encoder_class):
         return
@@ -188,7 +203,15 @@ def _or_ours(plain, make):
 def _query_encoder(encoder_dir, **kwargs):
     from jpq_pyserini.plugin.encoders import JPQQueryEncoder
 
+    if _limits:  # Pyserini passes its default on as if it had been given
+        kwargs["query_length"] = _length(_limits[0])
     return JPQQueryEncoder(encoder_dir, **kwargs)
+
+
+def _length(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise JPQError(f"--max-length {text} is not a whole number of at least 1")
+    return int(text)
 
 
 def _of_name_chain(encoder_dir, device="cpu", prefix=None, **_):

@@ -19,6 +19,8 @@ _PTH = "jpq_pyserini.pth"  # the waiting finder's __module__
 WATCHED = {
     "pyserini": "before",
     "jnius": "before",
+    "pyserini.prebuilt_index_info": "before after",
+    "pyserini.search._base": "after",
     "pyserini.util": "after",
     "pyserini.search.faiss._searcher": "after",
     "pyserini.search.faiss.__main__": "after main",

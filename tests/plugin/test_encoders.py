@@ -141,3 +141,19 @@ def test_index_record_without_encoder(tiny, tmp_path, encoder_module):
 
 def test_text_encoder_needs_no_pyserini():
     run_python("-c", "import sys, jpq_pyserini.encoders.text_encoder; assert 'pyserini' not in sys.modules")
+
+
+def test_max_length_of_pyserinis_commands(tiny, encoder_module, reference, monkeypatch):
+    from jpq_pyserini.plugin import register
+
+    texts = ["bace di fo gu ka le mi no", "bace di"]
+    plain = encoder_module.JPQQueryEncoder(str(tiny / "index"))
+    monkeypatch.setattr(register, "_limits", ["4"])
+    cut = register._query_encoder(str(tiny / "index"))
+    short = plain.encode(" ".join(plain.model.tokenizer.tokenize(texts[0])[:2]))
+    np.testing.assert_allclose(cut.encode(texts[0]), short, atol=1e-5)  # [CLS] and [SEP] count
+    np.testing.assert_allclose(cut.encode_batch(texts)[1], plain.encode(texts[1]), atol=1e-5)
+    for limit, words in (("9999", "positions: lower it"), ("x", "not a whole number")):
+        monkeypatch.setattr(register, "_limits", [limit])
+        with pytest.raises(JPQError, match=words):
+            register._query_encoder(str(tiny / "index"))
