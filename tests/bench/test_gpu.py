@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 
 from jpq_pyserini.bench.gpu import __main__ as gpu
@@ -13,6 +14,7 @@ from jpq_pyserini.bench.gpu.models import random_texts, word
 from jpq_pyserini.bench.gpu.search import random_queries
 
 
+@pytest.mark.slow
 def test_all_parts_run_on_a_cpu(tmp_path, capsys):
     output = tmp_path / "gpu.json"
     gpu.main(["--output", str(output), "--device", "cpu"])

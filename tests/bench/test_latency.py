@@ -136,6 +136,7 @@ def test_left_out(monkeypatch):
     assert "left out: ScaNN, 192x4: not installed" in as_markdown([result], "command")
 
 
+@pytest.mark.slow
 def test_bad_arguments(tmp_path):
     for options, message in (
         (("--systems", "faiss"), "--systems faiss is unknown"),
@@ -249,6 +250,7 @@ def test_bm25_finds_what_pyserini_finds(tiny, tmp_path):
     assert point["encode_ms"] == 0
 
 
+@pytest.mark.slow
 def test_encoding(tiny, tmp_path):
     done = run_python(
         "-m", "jpq_pyserini.bench.backends", "--index", tiny / "index", "--topics", tiny / "topics.tsv",

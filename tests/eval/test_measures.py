@@ -116,10 +116,12 @@ def _random_collection(tmp_path, seed):
     return _write_qrels(tmp_path / "qrels.txt", qrels), tmp_path / "run.txt"
 
 
+@pytest.mark.slow
 def test_equal_to_trec_eval_on_ties_and_grades(tmp_path):
     _assert_equal_to_trec_eval(*_random_collection(tmp_path, seed=7))
 
 
+@pytest.mark.slow
 def test_equal_to_trec_eval_on_a_real_collection(tmp_path):
     if not (DATA / "scifact").is_dir():
         pytest.skip(f"no collection in {DATA / 'scifact'}: set JPQ_TEST_DATA to the folder that holds scifact")
@@ -139,6 +141,7 @@ def test_equal_to_trec_eval_on_a_real_collection(tmp_path):
     _assert_equal_to_trec_eval(DATA / "scifact" / "qrels.test.txt", tmp_path / "run.txt")
 
 
+@pytest.mark.slow
 def test_msmarco_runs_score_as_pyserini_converts_them(tmp_path):
     qrels = _write_qrels(tmp_path / "qrels.txt", {"q1": {"b": 1}, "q2": {"c": 1}})
     run = tmp_path / "run.tsv"

@@ -62,6 +62,7 @@ def _experiment(path: Path, score) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_prepared_run_judged_and_resumed(tiny, tmp_path):
     out = tmp_path / "out put"  # a blank, on purpose
     given = ("--collection", tiny, "--encoder", tiny / "encoder", "--directory", out, "--threads", 1)
@@ -348,6 +349,7 @@ def test_lists(capsys):
     assert "--set alpha=..." in shown
 
 
+@pytest.mark.slow
 def test_vectors_on_disk_have_a_column_and_commands_an_environment(tiny, tmp_path):
     (tmp_path / "search.py").write_text(
         "import os, sys\n"

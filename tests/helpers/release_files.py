@@ -115,7 +115,9 @@ def write_index(path: Path, embeddings: np.ndarray, m: int):
     import faiss
 
     index = faiss.index_factory(D, f"OPQ{m},IVF1,PQ{m}x8", faiss.METRIC_INNER_PRODUCT)
-    opq, pq = faiss.downcast_VectorTransform(index.chain.at(0)), faiss.downcast_index(index.index).pq
+    lists = faiss.downcast_index(index.index)
+    lists.do_polysemous_training = False  # which takes long
+    opq, pq = faiss.downcast_VectorTransform(index.chain.at(0)), lists.pq
     opq.niter, opq.niter_pq, opq.niter_pq_0, pq.cp.niter, pq.cp.min_points_per_centroid = 1, 1, 1, 2, 1
     index.train(embeddings)
     index.add(embeddings)

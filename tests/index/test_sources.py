@@ -40,6 +40,7 @@ def write_corpus(path, texts, first=0):
     return path
 
 
+@pytest.mark.slow
 def test_add_on_the_command_line(tiny, tmp_path):
     texts, _ = tiny_corpus(330)
     corpus = write_corpus(tmp_path / "more.jsonl.gz", texts[300:], 300)
@@ -65,6 +66,7 @@ def test_add_on_the_command_line(tiny, tmp_path):
     refused("new exists already", "add", "--index", new, "--corpus", corpus, "--output", new)
 
 
+@pytest.mark.slow
 def test_in_place_keeps_what_is_not_ours(tiny, tmp_path):
     index = tmp_path / "index"
     shutil.copytree(tiny / "index", index)
@@ -85,6 +87,7 @@ def test_in_place_keeps_what_is_not_ours(tiny, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "index", "link"]
 
 
+@pytest.mark.slow
 def test_merge_and_zero_shot_on_the_command_line(tiny, tmp_path):
     texts, _ = tiny_corpus(60, seed=5)
     shards = []
@@ -139,6 +142,7 @@ def test_lines_that_are_no_documents(tiny, tmp_path, line, message):
     refused(message, "build", "--like", tiny / "index", "--corpus", path, "--output", tmp_path / "new")
 
 
+@pytest.mark.slow
 def test_bad_sources(tiny, tmp_path):
     def build(*arguments):
         return ("build", "--like", tiny / "index", "--output", tmp_path / "new", *arguments)

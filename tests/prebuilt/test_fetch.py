@@ -262,6 +262,7 @@ def test_command_line_faults_end_in_one_line(share, tiny, tmp_path):
     assert in_cache(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_our_command_line(share, tiny, tmp_path):
     def ours(*arguments, **options):
         return run_python("-m", "jpq_pyserini.prebuilt", *arguments, **options)

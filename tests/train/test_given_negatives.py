@@ -187,6 +187,7 @@ def test_a_training_draws_its_negatives(tiny, queries, tmp_path, monkeypatch):
     assert len(hits) == 3
 
 
+@pytest.mark.slow
 def test_the_command_line(tiny, queries, tmp_path):
     path = write_run(tmp_path / "run.txt.gz", range(3, 120), 300, 25)
     settings = {"epochs": 1, "negatives_from": "run", "negatives_run": path, **FLAT}

@@ -61,6 +61,8 @@ def train(index: faiss.Index, vectors: np.ndarray) -> None:
     for owner in (inner, getattr(inner, "pq", None), getattr(getattr(inner, "quantizer", None), "pq", None)):
         with contextlib.suppress(AttributeError):
             owner.cp.min_points_per_centroid = 1  # type: ignore[union-attr]
+    if isinstance(inner, faiss.IndexPQ | faiss.IndexIVFPQ):
+        inner.do_polysemous_training = False  # orders centroids for Hamming distances, at length; nothing here uses them
     index.train(vectors)
 
 
