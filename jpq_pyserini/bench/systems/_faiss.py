@@ -62,7 +62,7 @@ def train(index: faiss.Index, vectors: np.ndarray) -> None:
         with contextlib.suppress(AttributeError):
             owner.cp.min_points_per_centroid = 1  # type: ignore[union-attr]
     if isinstance(inner, faiss.IndexPQ | faiss.IndexIVFPQ):
-        inner.do_polysemous_training = False  # orders centroids for Hamming distances, at length; nothing here uses them
+        inner.do_polysemous_training = False  # takes long, and is for Hamming distances alone
     index.train(vectors)
 
 
