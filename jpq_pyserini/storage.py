@@ -47,6 +47,8 @@ def locked(target: str | os.PathLike, say: Callable[[str], None] = progress) -> 
     from filelock import FileLock, Timeout
 
     target = Path(os.path.realpath(target))
+    if not target.name:
+        raise JPQError(f"{target} is a folder of the system: name an output in a folder of yours")
     path = target.with_name(f".{target.name}.lock")
     lock = FileLock(path, is_singleton=True)
     try:
@@ -128,14 +130,16 @@ def new_file(target: str | os.PathLike, mode: str = "w") -> Iterator:
         JPQError: ``target`` is a directory or read-only (:func:`check_output`).
     """
     check_output(target)
-    encoding = None if "b" in mode else "utf-8"
+    text: dict[str, Any] = (
+        {} if "b" in mode else {"encoding": "utf-8", "errors": "backslashreplace"}
+    )  # names of files may be any bytes
     if _is_special(target):
-        with open(target, mode, encoding=encoding) as file:
+        with open(target, mode, **text) as file:
             yield file
         return
     target = Path(os.path.realpath(target))
     with _beside(target, tempfile.mkstemp) as beside:
-        with open(beside, mode, encoding=encoding) as file:
+        with open(beside, mode, **text) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

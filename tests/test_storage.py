@@ -167,3 +167,11 @@ def test_the_lock_lets_one_in_at_a_time(tmp_path):
     assert list(tmp_path.iterdir()) == []
     assert said
     assert all("another process is writing" in line for line in said)
+
+
+def test_names_that_are_no_text_are_written_as_escapes_and_the_root_is_no_output(tmp_path):
+    with new_file(tmp_path / "facts.json") as file:
+        file.write('{"command": "--output \udcff é"}')
+    assert (tmp_path / "facts.json").read_bytes() == '{"command": "--output \\udcff é"}'.encode()
+    with pytest.raises(JPQError, match="/ is a folder of the system"), locked("/"):
+        pass

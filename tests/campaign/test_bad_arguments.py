@@ -39,7 +39,7 @@ BASES = {
     },
     "index describe": {"--index": ["{good}/index"]},
     "index embed": {"--corpus": ["{good}/corpus.jsonl"], "--encoder": ["{good}/encoder"], **_OUTPUT},
-    "index add": {"--index": ["{good}/other"], **_ADDED},
+    "index add": {"--index": ["{out}/other"], **_ADDED},
     "index merge": {"--indexes": ["{good}/index", "{good}/other"], **_OUTPUT},
     "index build": {"--like": ["{good}/index"], **_ADDED},
     "index convert": {"--index": ["{good}/index"], "--layout": ["ivf"], **_OUTPUT},
@@ -148,8 +148,9 @@ def _try(cases, places, folder, monkeypatch):
     for number, (command, words) in enumerate(cases):
         out = folder / f"out{number}"
         out.mkdir()
-        if "{out}/index" in words:
-            shutil.copytree(places["good"] / "index", out / "index")
+        for name in ("index", "other"):  # those that a command may change
+            if f"{{out}}/{name}" in words:
+                shutil.copytree(places["good"] / name, out / name)
         arguments = [word.replace("{out}", str(out)) for word in words]
         arguments = [
             word.replace("{good}", str(places["good"])).replace("{bad}", str(places["bad"])) for word in arguments

@@ -5,8 +5,10 @@ import pickle
 import shutil
 from functools import partial
 
+import joblib
 import numpy as np
 import pytest
+import torch
 
 from jpq_pyserini import JPQError, JPQFaissSearcher, JPQIndex
 from jpq_pyserini.index.layouts import LAYOUTS
@@ -127,3 +129,34 @@ def test_copies_open_the_directory_again(tiny):
         assert (again.index.margin, again._rescore) == (7, 0)
         ours, theirs = ([(hit.docid, hit.score) for hit in each.search("bace didi", 5)] for each in (again, searcher))
         assert ours == theirs
+
+
+class Searched(torch.utils.data.Dataset):
+    """The hits of texts, found where the items are made."""
+
+    def __init__(self, searcher, texts):
+        self.searcher, self.texts = searcher, texts
+
+    def __len__(self):
+        return len(self.texts)
+
+    def __getitem__(self, number):
+        return [(hit.docid, hit.score) for hit in self.searcher.search(self.texts[number], 5)]
+
+
+def test_it_searches_in_forked_workers_of_a_data_loader(tiny):
+    searched = Searched(JPQFaissSearcher(tiny / "index", rescore=0), ["bace didi", "foba", "gugu lemi"])
+    options = {"batch_size": None, "num_workers": 1, "timeout": 100, "multiprocessing_context": "fork"}
+    assert list(torch.utils.data.DataLoader(searched, collate_fn=lambda hits: hits, **options)) == [
+        searched[number] for number in range(3)
+    ]
+
+
+@pytest.mark.slow
+def test_it_searches_in_processes_of_joblib(tiny):
+    searcher, texts = JPQFaissSearcher(tiny / "index"), ["bace didi", "foba"]
+
+    def found(text):
+        return [(hit.docid, hit.score) for hit in searcher.search(text, 5)]
+
+    assert joblib.Parallel(2, backend="loky")(joblib.delayed(found)(text) for text in texts) == list(map(found, texts))
