@@ -1,33 +1,50 @@
 """How a query encoder is run: by torch, by ONNX Runtime in float32 or with 8-bit weights, or by OpenVINO.
 
-Encoding is the larger part of a query's time on a CPU. ONNX Runtime comes with Pyserini; ``onnx`` is needed only to
-export. OpenVINO reads the ONNX file, and computes in bfloat16 where the processor has instructions for it.
-sentence-transformers has such backends too, but they need ``optimum``, whose releases exclude transformers 5.
+Encoding is the larger part of a query's time on a CPU. ONNX Runtime comes with Pyserini and gives torch's vectors in
+less time, so that training exports the query encoder (:func:`export_checked`), and CPUs run that unless a folder asks
+for another backend. ``onnx`` is needed only to export. OpenVINO reads the ONNX file, and computes in bfloat16 where the
+processor has instructions for it. sentence-transformers has such backends too, but they need ``optimum``, whose
+releases exclude transformers 5.
 """
 
 import json
 import os
+import shutil
 import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from jpq_pyserini.encoders.text_encoder import saved_settings
+from jpq_pyserini.cli import note
+from jpq_pyserini.encoders.text_encoder import EXPORTED, embed_passages, embed_queries, saved_settings
 from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.names import ENCODER_MARKER
+from jpq_pyserini.timing import timed
 
+#: For passages: whichever of torch and ONNX is measured to be the faster, where both give the same vectors.
+AUTO = "auto"
+_FASTER = 0.9  # of torch's time is what ONNX must take at most to be chosen
 TORCH, ONNX, ONNX_INT8, OPENVINO = BACKENDS = ("torch", "onnx", "onnx-int8", "openvino")
 _FILES = {ONNX: "onnx/model.onnx", ONNX_INT8: "onnx/model_int8.onnx", OPENVINO: "onnx/model.onnx"}
+_LEAST_EQUAL = 1e-4  # of such a difference, with which the exported encoder is taken for the same
+_CHECKED_ON = ["a", "what is the capital of france?", "The quick brown fox jumps over the lazy dog. " * 8]
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 def saved_backend(folder: str | os.PathLike) -> str:
-    """Return the backend that a saved query encoder asks for; torch when it says nothing."""
-    return saved_settings(folder).get("backend", TORCH)
+    """Return the backend that a saved query encoder asks for.
+
+    When it asks for none: ONNX where :func:`export_checked` has exported it and ONNX Runtime is installed, else torch.
+    """
+    settings = saved_settings(folder)
+    fast = EXPORTED in settings and (Path(folder) / _FILES[ONNX]).is_file() and find_spec("onnxruntime") is not None
+    return settings.get("backend", ONNX if fast else TORCH)
 
 
 def check_backend(backend: str) -> None:
@@ -50,9 +67,48 @@ def export(model, folder: str | os.PathLike, backend: str) -> None:
         target.parent.mkdir(exist_ok=True)
         _transformer_of(model, backend)
         _export(model, target, backend == ONNX_INT8)
-    marker = Path(folder) / ENCODER_MARKER
-    settings = saved_settings(folder) | {"backend": backend}
-    marker.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    _add_settings(folder, backend=backend)
+
+
+def export_checked(model, folder: str | os.PathLike) -> str | None:
+    """Write the ONNX file into a saved query encoder, for CPUs to run, if its vectors are those of torch.
+
+    Args:
+        model: the ``SentenceTransformer`` that was saved in ``folder``.
+        folder: as for :func:`export`. Nothing changes there where exporting fails.
+
+    Returns:
+        Why the encoder stays with torch; None where it was exported, or is a table of vectors, which needs no more.
+    """
+    first, device = model[0], model.device
+    if type(first).__name__ == "StaticEmbedding":
+        return None
+    target = Path(folder) / _FILES[ONNX]
+    original: Any = getattr(first, "model", None)
+    target.parent.mkdir(exist_ok=True)
+    try:
+        _transformer_of(model.to("cpu"), ONNX)
+        _export(model, target, int8=False)
+        expected = embed_queries(model, _CHECKED_ON)
+        first.model = _ExportedModel(original.config, *_onnxruntime(target))
+        found = embed_queries(model, _CHECKED_ON)
+        difference = float(np.abs(found - expected).max() / np.linalg.norm(expected, axis=1).max())
+        if not difference <= _LEAST_EQUAL:
+            raise JPQError(f"the exported vectors differ by {difference:.2g} of their length")
+    except Exception as error:  # of the exporter, of the runtime, of models that nobody has seen
+        shutil.rmtree(target.parent)
+        return reason_of(error)
+    finally:
+        if original is not None:
+            first.model = original
+        model.to(device)
+    _add_settings(folder, **{EXPORTED: difference})
+    return None
+
+
+def _add_settings(folder: str | os.PathLike, **settings) -> None:
+    settings = saved_settings(folder) | settings
+    (Path(folder) / ENCODER_MARKER).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def exported(model, backend: str, device: str = "cpu"):
@@ -73,6 +129,37 @@ def exported(model, backend: str, device: str = "cpu"):
     return model
 
 
+def fastest(model, batches: Sequence[Sequence[str]]) -> str:
+    """Let ``model`` encode passages with the faster of torch and ONNX Runtime, on a CPU; returns which that is.
+
+    Args:
+        model: a ``SentenceTransformer`` in torch; it runs as is chosen afterwards.
+        batches: passages, a batch at a time; the first warms up.
+    """
+    first = model[0]
+    original = getattr(first, "model", None)
+    try:
+        exported(model, ONNX)
+    except JPQError as error:
+        note(f"passages are encoded with torch: {error}")
+        return TORCH
+    run = first.model
+    seconds: dict[str, list[float]] = {TORCH: [], ONNX: []}
+    for batch in batches:
+        vectors = []
+        for backend, module in ((TORCH, original), (ONNX, run)):
+            first.model = module
+            found, taken = timed(embed_passages, model, batch)
+            vectors.append(found)
+            seconds[backend].append(taken)
+        length = np.linalg.norm(vectors[0], axis=1).max()
+        if not np.abs(vectors[1] - vectors[0]).max() <= _LEAST_EQUAL * length:
+            seconds[ONNX].append(float("inf"))
+    chosen = ONNX if sum(seconds[ONNX][1:]) <= _FASTER * sum(seconds[TORCH][1:]) else TORCH
+    first.model = run if chosen == ONNX else original
+    return chosen
+
+
 def apply(model, folder: str | os.PathLike, backend: str, device: str = "cpu") -> None:
     """Let ``model``, loaded from ``folder``, run its transformer with ``backend``; its torch weights are freed.
 
@@ -91,6 +178,25 @@ def apply(model, folder: str | os.PathLike, backend: str, device: str = "cpu") -
     transformer = _transformer_of(model, backend)
     names, run = (_openvino if backend == OPENVINO else _onnxruntime)(path)
     transformer.model = _ExportedModel(transformer.model.config, names, run)
+
+
+def apply_saved(model, folder: str | os.PathLike, device: str = "cpu") -> str:
+    """Let ``model`` run as its folder says, on a CPU; returns the backend that does it.
+
+    Raises:
+        JPQError: the folder asks for a backend that cannot be had. What is only the default makes way for torch.
+    """
+    backend = saved_backend(folder)
+    if not str(device).startswith("cpu"):
+        return TORCH  # what the folder asks for is meant for CPUs
+    try:
+        apply(model, folder, backend, device)
+    except JPQError as error:
+        if "backend" in saved_settings(folder):
+            raise
+        note(f"{error}; torch encodes the queries, which takes longer")
+        return TORCH
+    return backend
 
 
 def _transformer_of(model, backend: str):

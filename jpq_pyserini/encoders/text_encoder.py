@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 QUERY_PROMPT, PASSAGE_PROMPT = "query", "document"
 _BARE: dict[str, Any] = {"show_progress_bar": False, "convert_to_numpy": True}
+#: In the settings of a saved encoder that has an ONNX export: its largest difference from torch's vectors, as a share
+#: of their length.
+EXPORTED = "onnx_difference"
 #: Of what :func:`save_text_encoder` writes.
 FORMAT_VERSION = 1
 
@@ -171,7 +174,15 @@ def query_prompt(model: "SentenceTransformer") -> str:
 
 
 def embed_queries(model: "SentenceTransformer", queries: Sequence[str], batch_size: int = 64, **options) -> np.ndarray:
-    """Encode queries with ``encode_query``: the model's tower and prompt for them; returns (B, D) float32."""
+    """Encode queries with ``encode_query``: the model's tower and prompt for them; returns (B, D) float32.
+
+    A query alone goes the same way without the sorting and gathering of batches, which costs more than a small encoder.
+    """
+    if len(queries) == 1 and not options:
+        import torch
+
+        with torch.inference_mode():
+            return _array(embed_with_gradients(model.eval(), queries).cpu())
     return _array(
         model.encode_query(list(queries), prompt=query_prompt(model), batch_size=batch_size, **_BARE | options)
     )

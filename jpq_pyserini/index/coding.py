@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 CHUNK = 2048  # documents encoded, coded and written at once; their embeddings are then forgotten
 _ROWS = 1 << 14  # embeddings coded at once
 BATCH_SIZE = 32
+_MEASURED = 4  # batches of passages that tell which backend is faster
 _CODES, _VECTORS = "codes", "vectors"  # files of a work folder
 
 
@@ -79,6 +80,7 @@ class Source:
         embeddings, docids: … as :func:`jpq_pyserini.data.embeddings.open_embeddings` takes them.
         encoder, device, batch_size, resume: for a corpus: where the recorded document encoder is, the torch device
             (None: a GPU if there is one), texts encoded at once, and whether to continue from a stopped run.
+        backend: for a corpus: what runs the encoder, as for :func:`load_document_encoder`; None: torch.
         shard: (I, N): only the documents of shard I of N, numbered from 0.
         id_field, text_fields: for a corpus: as :class:`~jpq_pyserini.data.corpus.Corpus` takes them.
 
@@ -105,8 +107,10 @@ class Source:
         shard: tuple[int, int] | None = None,
         id_field: str | None = None,
         text_fields: Sequence[str] | None = None,
+        backend: str | None = None,
     ):
         self._encoder, self._device, self._resume, self.shard = encoder, device, resume, shard
+        self._backend = backend or "torch"
         self._batch_size = BATCH_SIZE if batch_size is None else batch_size
         self._work: WorkFolder | None = None
         self._corpus: Corpus | CorpusPart | None = None
@@ -124,7 +128,7 @@ class Source:
             self.docids: Sequence[str] = self._corpus.docids()
             return
         given: dict[str, Any] = {"encoder": encoder, "device": device, "batch-size": batch_size, "resume": resume}
-        given |= {"id-field": id_field, "text-fields": text_fields}
+        given |= {"encoder-backend": backend, "id-field": id_field, "text-fields": text_fields}
         for flag in (flag for flag, value in given.items() if value):
             raise JPQError(f"--{flag} goes with --corpus; embeddings are not encoded again: leave it out")
         self._flat = open_embeddings(embeddings, docids)
@@ -174,7 +178,7 @@ class Source:
             made_from["fields"] = list(corpus.names)
         self._work = WorkFolder(f"{os.fspath(output).rstrip(os.sep)}.coding", made_from, self._resume)
         self._work.claim()
-        encoder = load_document_encoder(settings, self._device)
+        encoder, _ = load_document_encoder(settings, self._device, self._backend, corpus, self._batch_size)
         check_dimension(encoder, settings["name_or_path"], like)
         coder = TextCoder(like.codec, encoder, self._batch_size, vectors)
         codes, self.vectors = coder.code(corpus, len(self.docids), self._work.path, reference)
@@ -249,23 +253,32 @@ def coded_in(folder: Path, codec: ProductQuantizer, vectors: str | None) -> tupl
     return codes.mapped(), RawVectors(beside.mapped(), vectors, codec.dimension)
 
 
-def load_document_encoder(settings: dict, device: str | None, backend: str = "torch"):
-    """Return a document encoder, a ``SentenceTransformer``.
+def load_document_encoder(
+    settings: dict, device: str | None, backend: str = "torch", corpus: Iterable[tuple[str, str]] = (), batch: int = 32
+) -> tuple[Any, str]:
+    """Return a document encoder, a ``SentenceTransformer``, and the backend that runs it.
 
     Args:
         settings: arguments of :func:`jpq_pyserini.encoders.text_encoder.load_text_encoder`.
         device: torch device; None: a GPU if there is one and the backend is torch.
-        backend: what runs it: see :mod:`jpq_pyserini.encoders.backends`.
+        backend: what runs it: see :mod:`jpq_pyserini.encoders.backends`; ``"auto"`` measures on the first documents.
+        corpus, batch: the documents, and how many are encoded at once: what ``"auto"`` measures with.
     """
     import torch
 
     from jpq_pyserini.encoders import backends
     from jpq_pyserini.encoders.text_encoder import load_text_encoder
 
-    on_gpu = torch.cuda.is_available() and backend == backends.TORCH
+    on_gpu = torch.cuda.is_available() and backend in (backends.TORCH, backends.AUTO)
     device = device or ("cuda" if on_gpu else "cpu")
     model = load_text_encoder(**settings, device=device)
-    return backends.exported(model, backend, device)
+    if backend != backends.AUTO:
+        return backends.exported(model, backend, device), backend
+    if not device.startswith("cpu"):
+        return model, backends.TORCH
+    texts = sorted((text for _, text in itertools.islice(corpus, _MEASURED * batch)), key=len)
+    batches = [texts[start : start + batch] for start in range(0, len(texts), batch)]
+    return model, backends.fastest(model, batches[:1] + batches) if batches else backends.TORCH
 
 
 def embed_chunks(

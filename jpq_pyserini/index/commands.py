@@ -66,7 +66,7 @@ def embed(args: argparse.Namespace) -> None:
 
 def _source(args: argparse.Namespace) -> Source:
     names = ("corpus", "embeddings", "encoder", "device", "batch_size", "resume", "docids", "id_field", "text_fields")
-    return Source(**{name: getattr(args, name) for name in names}, shard=_shard(args))
+    return Source(**{name: getattr(args, name) for name in names}, shard=_shard(args), backend=args.encoder_backend)
 
 
 def _shard(args: argparse.Namespace) -> tuple[int, int] | None:
@@ -173,17 +173,31 @@ def vectors(args: argparse.Namespace) -> None:
 
 
 def _exporter(directory: str, backend: str | None) -> Callable[[Path], object] | None:
-    """Return what copies the query encoder's folder and exports it for ``backend``, if one is named."""
-    if backend is None:
-        return query_encoder_copier(directory)
-    from jpq_pyserini.encoders import backends
-    from jpq_pyserini.encoders.text_encoder import load_text_encoder
+    """Return what copies the query encoder's folder and exports it for ``backend``.
 
-    model = load_text_encoder(str(query_encoder_path(directory)))
+    If none is named, and the folder asks for none and has no export yet, it gets the one that CPUs run by default.
+    """
+    from jpq_pyserini.encoders.text_encoder import EXPORTED, is_jpq_encoder, load_text_encoder, saved_settings
+
+    copier, source = query_encoder_copier(directory), Path(directory) / QUERY_ENCODER
+    if backend is None and (not is_jpq_encoder(source) or {"backend", EXPORTED} & set(saved_settings(source))):
+        return copier
+    from jpq_pyserini.encoders import backends
+
+    try:
+        model = load_text_encoder(str(query_encoder_path(directory)))
+    except JPQError as error:
+        if backend is not None:
+            raise
+        cli.note(f"the query encoder is copied as it is: {error}")
+        return copier
 
     def copy(folder: Path) -> None:
-        shutil.copytree(Path(directory) / QUERY_ENCODER, folder)
-        backends.export(model, folder, backend)
+        shutil.copytree(source, folder)
+        if backend is not None:
+            backends.export(model, folder, backend)
+        elif (why := backends.export_checked(model, folder)) is not None:
+            cli.note(f"CPUs will run the query encoder with torch, since it cannot be exported to ONNX: {why}")
 
     return copy
 

@@ -49,7 +49,8 @@ def embed_corpus(
         prefix: put before every passage with a space, as Pyserini's ``--prefix``; None: the prompt for documents that
             the model has, if any.
         truncate_dim: dimensions kept, of a Matryoshka model; None: what the model says.
-        backend: what runs the encoder: see :mod:`jpq_pyserini.encoders.backends`.
+        backend: what runs the encoder: see :mod:`jpq_pyserini.encoders.backends`; ``"auto"``: the faster of torch and
+            ONNX on the first passages.
         batch_size: passages encoded at once.
         device: torch device; None: a GPU if there is one.
         resume: continue from what a stopped run left, if it left anything.
@@ -78,11 +79,11 @@ def embed_corpus(
         if whole.names != USUAL:
             made_from["fields"] = list(whole.names)
         work = WorkFolder(f"{os.fspath(output).rstrip(os.sep)}.embedding", made_from, resume)
-        model = load_document_encoder(settings, device, backend)
+        model, backend = load_document_encoder(settings, device, backend, documents, batch_size)
         work.claim()
         rows = embed_texts(documents, len(docids), model, batch_size, work.path)
         with new_directory(output) as folder:
-            write_embedded(folder, docids, [rows], recorded)
+            write_embedded(folder, docids, [rows], recorded | ({} if backend == "torch" else {"backend": backend}))
         work.discard()
     return FlatFolder.open(Path(output))
 

@@ -139,12 +139,13 @@ class JPQQueryEncoder(QueryEncoder):
             model.prompts = {**model.prompts, QUERY_PROMPT: prompt}
         if self._max_length is not None:
             limit_text(model, self._max_length)
-        backend = self.backend or (backends.TORCH if self.fp16 else backends.saved_backend(folder))
+        backend = self.backend or backends.TORCH
         if self.fp16 and backend != backends.TORCH:
             raise JPQError(f"half precision was asked for with the encoder backend {backend}: leave one of them out")
-        if self.backend is None and not str(self.device).startswith("cpu"):
-            backend = backends.TORCH  # what the folder asks for is meant for CPUs
-        backends.apply(model, folder, backend, self.device)
+        if self.backend is None and not self.fp16:
+            backend = backends.apply_saved(model, folder, self.device)
+        else:
+            backends.apply(model, folder, backend, self.device)
         self.model = model.half() if self.fp16 else model
         self._cache = cache_of(
             folder, backend=backend, fp16=self.fp16, prefix=self.prefix, device=str(self.device), **self._limit()

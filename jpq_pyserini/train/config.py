@@ -189,6 +189,7 @@ class TrainConfig:
     )
     patience: int | None = _count(None, "stop early after N evaluations without improvement", shown="never")
     checkpoint_steps: int = _count(500, "write a checkpoint for --resume every N steps")
+    onnx: bool = setting(True, "export the query encoder for ONNX Runtime, which runs it faster on CPUs")
     seed: int = setting(42, "random seed", least=0, most=_UINT64)
     device: str = setting("auto", "auto is a GPU if there is one", choices=DEVICES)
     anisotropy: InitVar[float | None] = None

@@ -26,7 +26,7 @@ from jpq_pyserini.train.config import StudentConfig, TrainConfig
 logger = logging.getLogger(__name__)
 
 #: Settings that a run may change when it is resumed.
-_NEUTRAL = ("method", "checkpoint_steps", "log_with", "device")
+_NEUTRAL = ("method", "onnx", "checkpoint_steps", "log_with", "device")
 
 
 @dataclass(frozen=True)

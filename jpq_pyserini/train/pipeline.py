@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from jpq_pyserini.codec.opq import check_sizes
 from jpq_pyserini.data.docids import RowsByDocid
 from jpq_pyserini.data.embeddings import DocidSource, Source, open_embeddings
 from jpq_pyserini.data.flat import Embeddings
+from jpq_pyserini.encoders import backends
 from jpq_pyserini.encoders.text_encoder import load_text_encoder, save_text_encoder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import JPQIndex, save_flat_index
@@ -51,6 +53,8 @@ from jpq_pyserini.train.step import TrainingStep
 from jpq_pyserini.train.stopwatch import Stopwatch
 from jpq_pyserini.train.student import distillation_queries, imitate
 from jpq_pyserini.train.trainer import Trainer, total_steps
+
+logger = logging.getLogger(__name__)
 
 _WAIT = timedelta(days=7)  # the other processes wait while the first learns OPQ and codes all documents
 
@@ -231,6 +235,9 @@ def _start(flat, config, checkpoints, accelerator, progress, watch):
 def _write(run: Run, flat: Embeddings, codec, codes, model: JPQModel, record: dict, progress: bool, watch) -> None:
     def write_encoder(folder: Path) -> None:
         save_text_encoder(model.encoder, folder)
+        why = backends.export_checked(model.encoder, folder) if run.config.onnx else None
+        if why is not None:
+            logger.warning("CPUs will run the query encoder with torch, since it cannot be exported to ONNX: %s", why)
         # The last file before the record, which then lacks only the time of its own writing.
         record["seconds"] = {phase: round(seconds, 1) for phase, seconds in watch.so_far().items()}
 

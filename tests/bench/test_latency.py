@@ -260,6 +260,7 @@ def test_encoding(tiny, tmp_path):
     assert list(record["backends"]) == ["torch"]
     assert record["backends"]["torch"]["cosine"] == pytest.approx(1)
     assert record["backends"]["torch"]["R@100"] > 0
+    assert record["backends"]["torch"]["end to end"]["median_ms"] > 0
     assert "model.onnx is missing" in done.stderr
 
 

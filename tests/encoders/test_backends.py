@@ -9,9 +9,10 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from jpq_pyserini import JPQError, JPQFaissSearcher, JPQQueryEncoder
+from jpq_pyserini import JPQError, JPQFaissSearcher, JPQQueryEncoder, TrainConfig, train_index
 from jpq_pyserini.encoders import backends
 from jpq_pyserini.encoders.text_encoder import load_text_encoder
+from jpq_pyserini.index.__main__ import main
 from jpq_pyserini.index.record import IndexRecord, write_record
 
 QUERIES = ["bace dife gu", "kale", "mino pura seti vo bace bace bace bace bace bace bace"]
@@ -95,3 +96,68 @@ def test_refusals(tiny, tmp_path):
     assert backends.saved_backend(folder) == "onnx"
     with pytest.raises(JPQError, match="half precision"):
         JPQQueryEncoder(str(folder), fp16=True, backend="onnx")
+
+
+def test_an_export_is_the_default_where_it_gives_the_same_vectors(tiny, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("onnx")
+    main(["convert", "--index", str(tiny / "index"), "--output", str(tmp_path / "index")])
+    folder = tmp_path / "index" / "query_encoder"
+    settings = json.loads((folder / "jpq_encoder.json").read_text())
+    assert settings["onnx_difference"] < 1e-5
+    assert backends.saved_backend(folder) == "onnx"
+    encoder, plain = JPQQueryEncoder(str(folder)), JPQQueryEncoder(str(tiny / "index"))
+    assert type(encoder.model[0].model).__name__ == "_ExportedModel"
+    assert np.allclose(encoder.encode_batch(QUERIES), plain.encode_batch(QUERIES), atol=1e-5)
+    (folder / "onnx" / "model.onnx").write_bytes(b"garbage")
+    assert np.array_equal(JPQQueryEncoder(str(folder)).encode(QUERIES[0]), plain.encode(QUERIES[0]))
+    assert "model.onnx cannot be loaded" in capsys.readouterr().err
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    assert backends.saved_backend(folder) == "torch"
+
+
+@pytest.mark.parametrize("fault", ["exporter", "vectors"])
+def test_an_encoder_that_cannot_be_exported_stays_with_torch(tiny, tmp_path, monkeypatch, fault):
+    pytest.importorskip("onnx")
+    folder = tmp_path / "query_encoder"
+    shutil.copytree(tiny / "index" / "query_encoder", folder)
+    model = load_text_encoder(str(folder))
+    before = model.encode(QUERIES)
+
+    def shifted(output):
+        output.last_hidden_state += 0.01
+        return output
+
+    if fault == "exporter":
+        monkeypatch.setattr(backends.torch.onnx, "export", lambda *_, **__: 1 / 0)
+    else:
+        session = backends._onnxruntime
+        monkeypatch.setattr(
+            backends, "_onnxruntime", lambda path: (session(path)[0], lambda x: session(path)[1](x) * 1.01)
+        )
+    why = backends.export_checked(model, folder)
+    assert {"exporter": "division by zero", "vectors": "the exported vectors differ by 0.0"}[fault] in why
+    assert not (folder / "onnx").exists()
+    assert backends.saved_backend(folder) == "torch"
+    assert np.array_equal(model.encode(QUERIES), before)
+
+
+def test_training_exports(tiny, tmp_path):
+    pytest.importorskip("onnx")
+    settings = {"m": 8, "nbits": 4, "opq_iterations": 1, "epochs": 0}
+    train_index(tiny / "flat", str(tiny / "encoder"), tmp_path / "jpq", config=TrainConfig(**settings), progress=False)
+    assert backends.saved_backend(tmp_path / "jpq" / "query_encoder") == "onnx"
+
+
+@pytest.mark.parametrize(("onnx_seconds", "chosen"), [(0.5, "onnx"), (0.95, "torch"), (2.0, "torch")])
+def test_passages_are_encoded_by_what_is_measured_to_be_faster(tiny, monkeypatch, onnx_seconds, chosen):
+    pytest.importorskip("onnx")
+    model, plain = (load_text_encoder(str(tiny / "encoder")) for _ in range(2))
+
+    def timed(embed, model, batch):
+        seconds = onnx_seconds if type(model[0].model).__name__ == "_ExportedModel" else 1.0
+        return embed(model, batch), seconds
+
+    monkeypatch.setattr(backends, "timed", timed)
+    assert backends.fastest(model, [QUERIES[:1], QUERIES]) == chosen
+    assert (type(model[0].model).__name__ == "_ExportedModel") == (chosen == "onnx")
+    assert np.allclose(model.encode(QUERIES), plain.encode(QUERIES), atol=1e-5)

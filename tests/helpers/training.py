@@ -13,7 +13,15 @@ from jpq_pyserini import JPQIndex, TrainConfig, train_index
 SETTINGS = {"m": 8, "nbits": 4, "opq_iterations": 3, "negatives": 20, "score_scale": 1.0}
 
 
-FAST = {**SETTINGS, "epochs": 8, "encoder_lr": 1e-3, "centroid_lr": 1e-3, "batch_size": 16, "precision": "fp32"}
+FAST = {
+    **SETTINGS,
+    "epochs": 8,
+    "encoder_lr": 1e-3,
+    "centroid_lr": 1e-3,
+    "batch_size": 16,
+    "precision": "fp32",
+    "onnx": False,
+}
 
 
 def run(tiny, queries, output, dev=True, **settings):

@@ -90,6 +90,9 @@ def test_a_backend_gives_the_same_vectors(collection, tmp_path):
     pytest.importorskip("onnx")
     torch, onnx = (embed(collection, tmp_path / name, "--encoder-backend", name) for name in ("torch", "onnx"))
     np.testing.assert_allclose(onnx.embeddings, torch.embeddings, atol=1e-4)
+    assert (torch.encoder.get("backend"), onnx.encoder["backend"]) == (None, "onnx")
+    auto = embed(collection, tmp_path / "auto", "--encoder-backend", "auto")
+    np.testing.assert_allclose(auto.embeddings, torch.embeddings, atol=1e-4)
 
 
 def test_stopped_and_resumed(collection, tmp_path, monkeypatch):
