@@ -19,6 +19,7 @@ COMMANDS = {
     "Make indexes": {
         "train": ("train.__main__", "train a JPQ index from the embeddings of a collection"),
         "index": ("index.__main__", "encode a corpus; describe, add to, merge, build and convert index directories"),
+        "distributed": ("distributed.__main__", "code, embed and search a collection on several machines, with Ray"),
     },
     "Evaluate runs": {
         "compare": ("eval.compare", "score runs and compare them in one table, with significance tests"),
@@ -36,6 +37,7 @@ COMMANDS = {
         "backends": ("bench.backends", "time a query encoder in torch, ONNX and OpenVINO"),
         "nprobe": ("bench.nprobe", "find how many inverted lists a query must visit"),
         "memory": ("bench.memory", "measure the memory that training takes"),
+        "scale": ("bench.distributed", "measure what coding a collection on several machines costs"),
         "train-step": ("bench.train_step", "time the parts of a training step"),
     },
 }

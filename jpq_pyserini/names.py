@@ -16,3 +16,4 @@ FLAT_ENCODER = "encoder.json"
 ENCODER_MARKER = "jpq_encoder.json"
 #: The documents' real vectors, for rescoring; optional.
 VECTORS = "vectors.safetensors"
+SHARDS = "shards.json"

@@ -11,7 +11,7 @@ from helpers.processes import run_python
 
 REPOSITORY = Path(__file__).parent.parent
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md"), REPOSITORY / "eval" / "README.md"])
-WITH_SUBCOMMANDS = ("index", "prebuilt", "figures", "expansion")
+WITH_SUBCOMMANDS = ("distributed", "index", "prebuilt", "figures", "expansion")
 OWN_OPTIONS = ("reproduce",)  # an experiment's variables are options, too
 
 

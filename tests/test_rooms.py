@@ -13,6 +13,7 @@ ORDER = (
     ("index",),
     ("train", "prebuilt"),
     ("plugin",),
+    ("distributed",),
     ("eval",),
     ("bench",),
     ("quickstart", "doctor"),

@@ -1,6 +1,7 @@
 """Documents to encode, read one line at a time: Pyserini's JsonCollection, and collections as they are published."""
 
 import contextlib
+import glob
 import itertools
 import os
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from jpq_pyserini.data.docids import is_docid
 from jpq_pyserini.data.lines import quoted, text_lines
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.json_text import JSONError, parse_json
+from jpq_pyserini.resume import fingerprint
 
 _SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 _OTHERS = (".tsv", ".tsv.gz", ".gz")  # read where there are none of these
@@ -40,7 +42,7 @@ class Corpus:
     files whose first line names the columns. A folder without JSON files is read for ``.tsv`` and ``.gz``.
 
     Args:
-        path: the file or folder.
+        path: the file or folder, or a pattern of several files, such as ``part-*.jsonl``.
         id_field: the field with the docid, if it has another name.
         text_fields: the fields that are the text, joined by newlines, if they have other names.
 
@@ -56,6 +58,10 @@ class Corpus:
             self.files = [each for each in files if each.name.endswith(_SUFFIXES)] or files
         elif self.path.is_file():
             self.files = [self.path]
+        elif glob.has_magic(os.fspath(path)):
+            self.files = sorted(each for each in map(Path, glob.glob(os.fspath(path))) if each.is_file())
+            if not self.files:
+                raise JPQError(f"no file is named like {path}: name the files of the collection, or its folder")
         else:
             raise JPQError(
                 f"{path or repr('')} is no file or folder: name a JSON-lines collection ({', '.join(_SUFFIXES)})"
@@ -75,6 +81,12 @@ class Corpus:
     def records(self) -> Iterator[tuple[str, Any]]:
         """Yield ``(place, JSON value)`` of each document in order, whatever it holds."""
         return (record for file in self.files for record in records_of(file))
+
+    def fingerprint(self) -> str | list | None:
+        """Tell this corpus from others, wherever it is."""
+        if self.path.exists():
+            return fingerprint(self.path)
+        return [[file.name, fingerprint(file)] for file in self.files]
 
     def docids(self) -> list[str]:
         """Read every line and return the docids in order; :class:`JPQError` if there is none."""

@@ -25,6 +25,15 @@ result is what `index build` makes in one go.
 example:
   jpq index merge --indexes shard0 shard1 shard2 --output whole
 """
+_SHARDS = """\
+Nothing is copied: the folder names the indexes, which stay where they are, and takes their place in `--index DIR` of
+Pyserini's commands. They must have the same codec, query encoder and layout, and no docid in common. Hits are those of
+the merged index; layouts with inverted lists visit lists of each shard.
+
+example:
+  jpq index shards --indexes shard0 shard1 --output shards
+  python -m pyserini.search.faiss --encoder jpq --index shards --topics test.tsv --output run.txt --threads 2
+"""
 _BUILD = """\
 Nothing is trained: documents are encoded and coded as those of the trained index were, and searched with its query
 encoder. A collection too large for one process can be built in shards, for instance as a Slurm job array, and merged:
@@ -70,6 +79,7 @@ def add_commands(commands) -> None:
         _embed_parser,
         _add_parser,
         _merge_parser,
+        _shards_parser,
         _build_parser,
         _convert_parser,
         _vectors_parser,
@@ -88,11 +98,21 @@ def _describe_parser(commands) -> None:
 
 def _embed_parser(commands) -> None:
     parser = cli.add_command(commands, "embed", "encode a corpus into a flat Faiss folder", epilog=_EMBED)
-    add = parser.add_argument
     cli.add_corpus(parser, "passages")
     cli.add_fields(parser)
-    add("--encoder", required=True, metavar="NAME", help="passage encoder: Hugging Face or sentence-transformers model")
+    add_passage_encoder(parser)
     cli.add_output(parser, "flat Faiss folder to write (index, docid); must not exist", "FLAT")
+    cli.add_batch_size(parser, BATCH_SIZE)
+    cli.add_device(parser)
+    cli.add_resume(parser)
+    _add_shard(parser)
+    parser.set_defaults(run=run.embed)
+
+
+def add_passage_encoder(parser) -> None:
+    """Add the encoder of passages and how it is used."""
+    add = parser.add_argument
+    add("--encoder", required=True, metavar="NAME", help="passage encoder: Hugging Face or sentence-transformers model")
     add("--pooling", choices=("cls", "mean", "lasttoken"), help="pooling, for a plain Hugging Face model")
     add("--l2-norm", "--l2-normalise", "--l2-normalize", action="store_true", help="normalise the embeddings")
     add(
@@ -105,11 +125,12 @@ def _embed_parser(commands) -> None:
     words = "keep the first D dimensions of a Matryoshka model (default: what the model says)"
     add("--truncate-dim", type=cli.positive_int, metavar="D", help=words)
     _add_passage_backend(parser, default="torch")
-    cli.add_batch_size(parser, BATCH_SIZE)
-    cli.add_device(parser)
-    cli.add_resume(parser)
-    _add_shard(parser)
-    parser.set_defaults(run=run.embed)
+
+
+def add_vectors(parser) -> None:
+    """Add ``--vectors`` of a new index."""
+    words = "store the document vectors, for two-stage search (default: as the trained index does)"
+    parser.add_argument("--vectors", choices=("none", *DTYPES), help=words)
 
 
 def _add_shard(parser) -> None:
@@ -160,6 +181,14 @@ def _merge_parser(commands) -> None:
     parser.set_defaults(run=run.merge)
 
 
+def _shards_parser(commands) -> None:
+    summary = "let several index directories be searched as one"
+    parser = cli.add_command(commands, "shards", summary, epilog=_SHARDS)
+    parser.add_argument("--indexes", required=True, nargs="+", metavar="DIR", help="JPQ index directories")
+    cli.add_new_directory(parser, "folder")
+    parser.set_defaults(run=run.shards)
+
+
 def _build_parser(commands) -> None:
     summary = "index another collection with the codec and encoders of a trained index (zero-shot)"
     parser = cli.add_command(commands, "build", summary, epilog=_BUILD)
@@ -167,8 +196,7 @@ def _build_parser(commands) -> None:
     _add_source(parser)
     cli.add_new_directory(parser)
     _add_shard(parser)
-    words = "store the document vectors, for two-stage search (default: as the trained index does)"
-    parser.add_argument("--vectors", choices=("none", *DTYPES), help=words)
+    add_vectors(parser)
     parser.set_defaults(run=run.build)
 
 

@@ -22,7 +22,7 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.attached import ArrayVectors, RawVectors, Vectors
 from jpq_pyserini.index.record import encoder_settings
 from jpq_pyserini.index.vectors import encode_rows, row_bytes
-from jpq_pyserini.resume import GrowingArray, WorkFolder, fingerprint
+from jpq_pyserini.resume import GrowingArray, WorkFolder
 
 if TYPE_CHECKING:
     from jpq_pyserini.index.collection import JPQIndex
@@ -172,7 +172,7 @@ class Source:
         made_from = {
             "codec": codec_digest(like.codec),
             "encoder": settings,
-            "corpus": corpus.fingerprint() if isinstance(corpus, CorpusPart) else fingerprint(corpus.path),
+            "corpus": corpus.fingerprint(),
         } | ({} if vectors is None else {"vectors": vectors})
         if corpus.names != USUAL:
             made_from["fields"] = list(corpus.names)

@@ -26,6 +26,7 @@ from jpq_pyserini.index.description import as_text
 from jpq_pyserini.index.directory import query_encoder_copier
 from jpq_pyserini.index.embedding import embed_corpus
 from jpq_pyserini.index.record import IndexRecord, check_record, check_verified, encoder_settings, query_encoder_path
+from jpq_pyserini.index.sharded import write_shards
 from jpq_pyserini.index.shards import refuse_repeated
 from jpq_pyserini.index.vectors import DEFAULT_DTYPE
 from jpq_pyserini.names import QUERY_ENCODER, VECTORS
@@ -100,6 +101,13 @@ def merge(args: argparse.Namespace) -> None:
         merged = JPQIndex.merge(parts, progress=_bars())
         merged.save(args.output, query_encoder_copier(args.indexes[0]))
     cli.say(f"{args.output}: {len(merged):,} documents of {len(args.indexes)} indexes")
+
+
+def shards(args: argparse.Namespace) -> None:
+    """Write what names shards."""
+    with _new(args.output):
+        documents = write_shards(args.indexes, args.output)
+    cli.say(f"{args.output}: {documents:,} documents in {len(args.indexes)} shards, searched as one")
 
 
 def build(args: argparse.Namespace) -> None:

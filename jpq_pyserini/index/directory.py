@@ -95,6 +95,11 @@ class IndexDirectory:
         check_parts(directory, record, index, len(docids))
         return cls(directory, record, index, docids)
 
+    @property
+    def name(self) -> str:
+        """The directory's path, for messages."""
+        return str(self.path)
+
     @functools.cached_property
     def codec(self) -> ProductQuantizer:
         """Rotation and centroids; :class:`JPQError` if they are missing, damaged, or of another index."""

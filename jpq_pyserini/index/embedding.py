@@ -9,11 +9,11 @@ import numpy as np
 
 from jpq_pyserini.data.corpus import USUAL, Corpus
 from jpq_pyserini.data.flat import FlatFolder
-from jpq_pyserini.data.parts import CorpusPart, corpus_shard
+from jpq_pyserini.data.parts import corpus_shard
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.coding import BATCH_SIZE, CHUNK, check_finite, embed_chunks, load_document_encoder
 from jpq_pyserini.index.shards import refuse_repeated
-from jpq_pyserini.resume import GrowingArray, WorkFolder, fingerprint
+from jpq_pyserini.resume import GrowingArray, WorkFolder
 from jpq_pyserini.storage import locked, new_directory, refuse_existing
 
 
@@ -73,9 +73,8 @@ def embed_corpus(
         documents = whole if shard is None else corpus_shard(whole, *shard, CHUNK)
         docids = documents.docids()
         refuse_repeated((str(corpus), docids))
-        print_of = documents.fingerprint() if isinstance(documents, CorpusPart) else fingerprint(whole.path)
         recorded = recorded_settings(settings)
-        made_from = {"encoder": recorded, "backend": backend, "corpus": print_of}
+        made_from = {"encoder": recorded, "backend": backend, "corpus": documents.fingerprint()}
         if whole.names != USUAL:
             made_from["fields"] = list(whole.names)
         work = WorkFolder(f"{os.fspath(output).rstrip(os.sep)}.embedding", made_from, resume)

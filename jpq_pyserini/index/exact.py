@@ -90,8 +90,23 @@ class ExactIndex:
 
     def reconstruct(self, row: int) -> np.ndarray:
         """Rebuild one document: (D,) float32, unrotated."""
-        vector = self.decode(self._codes[np.array([row])])
-        return (vector if self._rotation is None else self._rotation.reverse_transform(vector))[0]
+        return self.vectors_of(np.array([row]))[0]
+
+    def vectors_of(self, rows: np.ndarray) -> np.ndarray:
+        """Rebuild documents: rows (n,) int64 give (n, D) float32, unrotated."""
+        if not len(rows):
+            return np.empty((0, self._inner.d), dtype=np.float32)
+        vectors = self.decode(self._codes[rows])
+        return vectors if self._rotation is None else self._rotation.reverse_transform(vectors)
+
+    def propose(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the scan alone finds: scores (B, n) float32 and rows (B, n) int64, -1 for none."""
+        return self._proposer.search(self._rotated(queries)[1], min(count, self._inner.ntotal))
+
+    def scores_of(self, queries: np.ndarray, candidates: list[np.ndarray]) -> list[np.ndarray]:
+        """Return, by query, the scores (n,) float32 of some rows (n,) int64, as :meth:`search` gives them."""
+        queries, rotated = self._rotated(queries)
+        return [as_trec_eval_reads(scores) for scores in self._scored(queries, rotated, candidates)]
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Rebuild documents from codes (n, M): (n, D) float32, in rotated space."""
@@ -103,8 +118,7 @@ class ExactIndex:
         """Return scores, rows and, only where they are to be kept, what is stored of the documents found."""
         if k < 1:
             raise JPQError(f"{k} hits: ask for at least 1")
-        queries = finite(np.ascontiguousarray(queries, dtype=np.float32))
-        rotated = queries if self._rotation is None else self._rotation.apply(queries)
+        queries, rotated = self._rotated(queries)
         k = min(k, self._inner.ntotal)
         wanted = min(self._candidate_count(k), self._inner.ntotal)
         scores = np.full((len(queries), k), np.finfo(np.float32).min, dtype=np.float32)
@@ -117,14 +131,36 @@ class ExactIndex:
             for b, (proposed, score) in enumerate(zip(candidates, scored, strict=True), start):
                 exact = as_trec_eval_reads(score)
                 order = best_first(exact, proposed, self.docids, k)
+                while self._may_tie_beyond(exact, order, k):
+                    before = len(proposed)
+                    proposed, exact = self._more(queries[b : b + 1], rotated[b : b + 1], 2 * before)
+                    order = best_first(exact, proposed, self.docids, k)
+                    if len(proposed) == before:
+                        break  # all of the lists visited
                 scores[b, : len(order)], rows[b, : len(order)] = exact[order], proposed[order]
                 if keep:
                     stored.append(self._stored(proposed[order]))
         return scores, rows, stored
 
+    def _may_tie_beyond(self, scores: np.ndarray, order: np.ndarray, k: int) -> bool:
+        """Tell whether all candidates beyond the k-th tie with it, so that others may as well."""
+        return k < len(scores) < self._inner.ntotal and scores[order[-1]] == scores.min()
+
+    def _more(self, query: np.ndarray, rotated: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return, for one query, the rows of so many candidates and their scores."""
+        (found,) = self._candidates(rotated, min(count, self._inner.ntotal))
+        proposed = found[found >= 0]
+        (scores,) = self._scored(query, rotated, [proposed])
+        return proposed, as_trec_eval_reads(scores)
+
     def _stored(self, rows: np.ndarray) -> np.ndarray:
         """Return what is stored of documents: codes (n, M) uint8."""
         return self._codes[rows]
+
+    def _rotated(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return queries (B, D), checked, as they are and rotated."""
+        queries = finite(np.ascontiguousarray(queries, dtype=np.float32))
+        return queries, queries if self._rotation is None else self._rotation.apply(queries)
 
     def _scored(self, queries: np.ndarray, rotated: np.ndarray, candidates: list[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield, by query, the scores (n,) float64 of its candidates."""

@@ -75,9 +75,9 @@ class RescoringIndex(ExactIndex):
     def __reduce__(self):
         return RescoringIndex, (self.faiss_index, self.vectors, self.docids, self._number)
 
-    def reconstruct(self, row: int) -> np.ndarray:
-        """Read one document's vector: (D,) float32."""
-        return self.vectors.read(np.array([row]))[0]
+    def vectors_of(self, rows: np.ndarray) -> np.ndarray:
+        """Read documents' vectors: rows (n,) int64 give (n, D) float32."""
+        return self.vectors.read(rows)
 
     def search_and_reconstruct(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Search, and give the vectors of what was found: scores, rows, and (B, k, D) float32."""
@@ -89,6 +89,9 @@ class RescoringIndex(ExactIndex):
 
     def _candidate_count(self, k: int) -> int:
         return max(k, default_candidates(k) if self._number is None else self._number)
+
+    def _may_tie_beyond(self, scores: np.ndarray, order: np.ndarray, k: int) -> bool:
+        return False  # so many candidates were asked for, and no more
 
     def _stored(self, rows: np.ndarray) -> np.ndarray:
         """Return what is stored of documents: (n, bytes a row) uint8 of the vectors file."""

@@ -1,9 +1,8 @@
-"""What indexes must have in common to be merged, and what they must not: a docid."""
+"""What indexes must have in common to be merged or searched as one, and what they must not: a docid."""
 
 import bisect
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,10 +12,10 @@ from jpq_pyserini.data.docids import JoinedDocids, first_repeated
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import layouts
 from jpq_pyserini.names import QUERY_ENCODER
-from jpq_pyserini.storage import sha256_of
 
 if TYPE_CHECKING:
     from jpq_pyserini.index.collection import JPQIndex
+    from jpq_pyserini.index.directory import IndexDirectory
 
 
 def refuse_repeated(*parts: tuple[str, Sequence[str]]) -> None:
@@ -31,16 +30,16 @@ def refuse_repeated(*parts: tuple[str, Sequence[str]]) -> None:
     raise JPQError(f"docid {docids[rows[1]]} is {both}: leave the second one out, codes are never replaced")
 
 
-def check_shards(indexes: "Sequence[JPQIndex]") -> None:
-    """Raise :class:`JPQError` unless the :class:`JPQIndex` objects can be joined."""
+def check_shards(indexes: "Sequence[JPQIndex | IndexDirectory]", done: str = "merged") -> None:
+    """Raise :class:`JPQError` unless opened indexes can be ``done``: one codec and encoder, and no docid twice."""
     if len(indexes) < 2:
-        raise JPQError(f"{len(indexes)} index given to merge: name at least two")
+        raise JPQError(f"{len(indexes)} index given to be {done}: name at least two")
     first = indexes[0]
     for other in indexes[1:]:
         difference = _codec_difference(first.codec, other.codec) or _encoder_difference(first, other)
         if difference:
             raise JPQError(
-                f"{first.name} and {other.name} cannot be merged, {difference}: only shards made with one codec and "
+                f"{first.name} and {other.name} cannot be {done}, {difference}: only shards made with one codec and "
                 "one encoder can, as `index build --like` makes them"
             )
         if first.record.layout != other.record.layout:
@@ -105,17 +104,19 @@ def _codec_difference(first: ProductQuantizer, other: ProductQuantizer) -> str |
     return None
 
 
-def _encoder_difference(first: "JPQIndex", other: "JPQIndex") -> str | None:
+def _encoder_difference(first: "JPQIndex | IndexDirectory", other: "JPQIndex | IndexDirectory") -> str | None:
     for name in ("pooling", "l2_norm", "max_length", "prompt"):  # the name may be another path to the same model
         mine, theirs = first.record.encoder.get(name), other.record.encoder.get(name)
         if mine != theirs and first.record.encoder and other.record.encoder:
             return f"the documents of one were encoded with {name} {mine} and of the other with {theirs}"
     if first.path is None or other.path is None:
         return None
-    mine, theirs = (_digests(path / QUERY_ENCODER) for path in (first.path, other.path))
+    mine, theirs = _digests(first), _digests(other)
     differing = sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
-    return f"their query encoders differ in {QUERY_ENCODER}/{differing[0]}" if differing else None
+    return f"their query encoders differ in {differing[0]}" if differing else None
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    return {str(file.relative_to(folder)): sha256_of(file) for file in sorted(folder.rglob("*")) if file.is_file()}
+def _digests(index: "JPQIndex | IndexDirectory") -> dict[str, str]:
+    """Return the digests of the query encoder's files, as the record has them."""
+    recorded = index.record.sha256.items()
+    return {name: digest for name, digest in recorded if name.startswith(f"{QUERY_ENCODER}/")}

@@ -22,6 +22,7 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.directory import state_of
 from jpq_pyserini.index.exact import finite
 from jpq_pyserini.index.record import encoder_settings
+from jpq_pyserini.index.sharded import shard_directories
 from jpq_pyserini.names import ENCODER_MARKER, QUERY_ENCODER, RECORD
 from jpq_pyserini.plugin.ours import BARE, is_bare
 
@@ -94,6 +95,7 @@ class JPQQueryEncoder(QueryEncoder):
         Raises:
             JPQError: no JPQ index is there, or the encoder is bound to another one already.
         """
+        index_dir = _home(index_dir)
         target, state = os.path.realpath(index_dir), state_of(index_dir)
         if (self._bound_to, self._state) == (target, state):
             return
@@ -208,8 +210,15 @@ class JPQDocumentEncoder(DocumentEncoder):
         return embed_passages(self.model, texts)
 
 
+def _home(index_dir: str | os.PathLike) -> str | os.PathLike:
+    """Return the index directory whose encoder counts: of shards the first."""
+    shards = shard_directories(index_dir)
+    return index_dir if shards is None else shards[0]
+
+
 def _query_encoder_folder(path: str | os.PathLike) -> str:
     """Return the query encoder's folder for an index directory or for that folder itself."""
+    path = _home(path)
     inside = os.path.join(path, QUERY_ENCODER)
     if is_jpq_encoder(path):
         return str(path)

@@ -7,7 +7,7 @@ contains "jpq" is not, and ours may contain "dpr" or "auto".
 import os
 
 from jpq_pyserini.encoders.text_encoder import is_jpq_encoder
-from jpq_pyserini.names import QUERY_ENCODER, RECORD
+from jpq_pyserini.names import QUERY_ENCODER, RECORD, SHARDS
 
 BARE = "jpq"
 
@@ -27,8 +27,10 @@ def is_bare(encoder) -> bool:
 
 
 def is_index_directory(path) -> bool:
-    """Tell whether ``path`` is a JPQ index directory, complete with its query encoder."""
+    """Tell whether ``path`` is a JPQ index directory, complete with its query encoder, or stands for several."""
     try:
+        if os.path.isfile(os.path.join(path, SHARDS)):
+            return True
         return os.path.isfile(os.path.join(path, RECORD)) and os.path.isdir(os.path.join(path, QUERY_ENCODER))
     except (TypeError, ValueError):
         return False

@@ -23,7 +23,7 @@ import sys
 
 from jpq_pyserini.cli import line_of, note
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.names import RECORD
+from jpq_pyserini.names import RECORD, SHARDS
 from jpq_pyserini.plugin.ours import BARE, encoder_is_ours, is_index_directory
 
 _MAIN_CLASS_MAPS = {
@@ -130,7 +130,9 @@ def _wrap_searcher(searcher_class) -> None:
         ours = _our_encoder(getattr(self, "query_encoder", None))
         if ours is not None and not ours.is_fixed:
             ours.bind(index_dir)
-        if not os.path.isfile(os.path.join(index_dir, RECORD)):
+        if os.path.isfile(os.path.join(index_dir, SHARDS)):
+            index, docids = _shards(index_dir, ours)
+        elif not os.path.isfile(os.path.join(index_dir, RECORD)):
             index, docids = plain_load(self, index_dir)
         else:
             from jpq_pyserini.index.directory import IndexDirectory
@@ -160,6 +162,18 @@ def _wrap_searcher(searcher_class) -> None:
 
     searcher_class.load_index = load_index
     searcher_class._init_encoder_from_str = staticmethod(_init_encoder_from_str)
+
+
+def _shards(folder, ours):
+    """Open what stands for several index directories; they are searched on the CPU, in ``--threads`` threads."""
+    from jpq_pyserini.index.record import IndexRecord
+    from jpq_pyserini.index.rescoring import wanted_candidates
+    from jpq_pyserini.index.sharded import open_shards, search_shards, shard_directories
+
+    directories = shard_directories(folder)
+    rescore = wanted_candidates(recorded=0 if ours is None else IndexRecord.read(directories[0]).rescore)
+    index = search_shards(open_shards(directories, vectors=rescore != 0, checked=True), rescore)
+    return index, index.docids
 
 
 def _scored(parts, rescore, always):

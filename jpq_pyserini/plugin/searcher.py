@@ -2,7 +2,8 @@
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pyserini.encode import QueryEncoder
 from pyserini.search.faiss import FaissSearcher
@@ -11,6 +12,7 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import FLAT_LAYOUT, IndexDirectory, IndexRecord, layouts
 from jpq_pyserini.index.directory import of_one_state
 from jpq_pyserini.index.rescoring import scored_index, wanted_candidates
+from jpq_pyserini.index.sharded import ShardedIndex, open_shards, search_shards, shard_directories
 from jpq_pyserini.plugin.encoders import JPQQueryEncoder
 from jpq_pyserini.plugin.prebuilt import texts_of
 from jpq_pyserini.prebuilt import fetch, find
@@ -24,7 +26,8 @@ class JPQFaissSearcher(FaissSearcher):
     order in which trec_eval sorts them: see :mod:`jpq_pyserini.index.exact`.
 
     Args:
-        index_dir: A JPQ index directory.
+        index_dir: A JPQ index directory; or several, made with one codec, that are searched as one (in ``threads``
+            threads), or a folder that `jpq index shards` wrote for them.
         query_encoder: Another encoder than the index's own: a Pyserini ``QueryEncoder``, a loaded
             ``SentenceTransformer``, or a name or path.
         prebuilt_index_name, normalize_distances: As in ``FaissSearcher``.
@@ -52,7 +55,7 @@ class JPQFaissSearcher(FaissSearcher):
 
     def __init__(
         self,
-        index_dir: str | os.PathLike,
+        index_dir: str | os.PathLike | Sequence[str | os.PathLike],
         query_encoder: QueryEncoder | str | None = None,
         prebuilt_index_name: str | None = None,
         normalize_distances: bool = False,
@@ -65,7 +68,10 @@ class JPQFaissSearcher(FaissSearcher):
         margin: int | None = None,
         rescore: int | None = None,
     ):
-        given = (str(index_dir), query_encoder, prebuilt_index_name, normalize_distances, faiss_device)
+        self._shards = shard_directories(index_dir)
+        home = index_dir if self._shards is None else self._shards[0]
+        place = str(index_dir) if isinstance(index_dir, str | os.PathLike) else list(map(str, index_dir))
+        given = (place, query_encoder, prebuilt_index_name, normalize_distances, faiss_device)
         options = {
             "device": device,
             "encoder_backend": encoder_backend,
@@ -76,21 +82,21 @@ class JPQFaissSearcher(FaissSearcher):
         }
         self._opened_with = given, options
         self._mmap, self._nprobe, self._margin, self._rescore = mmap, nprobe, margin, rescore
-        self._wanted_device, self._index_dir = faiss_device, index_dir
+        self._wanted_device, self._home = faiss_device, str(home)
         if query_encoder is not None and encoder_backend is not None:
             raise JPQError(f"encoder_backend {encoder_backend} is for the index's own encoder: leave query_encoder out")
         if hasattr(query_encoder, "encode_query"):  # a SentenceTransformer
             query_encoder = JPQQueryEncoder(query_encoder)
 
         def opened() -> None:
-            self.record = IndexRecord.read(index_dir)
+            self.record = IndexRecord.read(self._home)
             encoder = query_encoder
             if encoder is None:
-                encoder = JPQQueryEncoder(str(index_dir), device=device, backend=encoder_backend)
+                encoder = JPQQueryEncoder(self._home, device=device, backend=encoder_backend)
             named = prebuilt_index_name, normalize_distances, faiss_device
-            super(JPQFaissSearcher, self).__init__(str(index_dir), encoder, *named)
+            super(JPQFaissSearcher, self).__init__(self._home, encoder, *named)
 
-        of_one_state(index_dir, opened)
+        of_one_state(self._home, opened)
 
     def batch_search(self, queries, q_ids=None, *args, **kwargs):
         """Search many queries as ``FaissSearcher`` does: texts or vectors (B, D) and their ids, or a dictionary of
@@ -132,15 +138,35 @@ class JPQFaissSearcher(FaissSearcher):
     def load_index(self, index_dir: str):
         """Load the Faiss index and the docids and check them against the record; returns both."""
         rescore = wanted_candidates(self._rescore, self.record.rescore)
-        parts = IndexDirectory.open(index_dir, codec=False, vectors=rescore != 0, mmap=self._mmap)
+        if self._shards is not None:
+            together = self._open_together(rescore)
+            self._bind()
+            return together, together.docids
+        parts = IndexDirectory.open(self._home, codec=False, vectors=rescore != 0, mmap=self._mmap)
         self.record, index, docids = parts.record, parts.faiss_index, parts.docids
-        if self._nprobe is not None:
-            layouts.set_nprobe(index, self._nprobe)
-        if isinstance(self.query_encoder, JPQQueryEncoder) and not self.query_encoder.is_fixed:
-            self.query_encoder.bind(index_dir)
+        self._visit_lists(parts)
+        self._bind()
         if self.record.layout == FLAT_LAYOUT:
             return index, docids
         return scored_index(parts, rescore, self._margin, self._on_gpu(parts)), docids
+
+    def _bind(self) -> None:
+        if isinstance(self.query_encoder, JPQQueryEncoder) and not self.query_encoder.is_fixed:
+            self.query_encoder.bind(self._home)
+
+    def _open_together(self, rescore: int | None) -> ShardedIndex:
+        """Open the shards and set :attr:`record`."""
+        assert self._shards is not None
+        checked = isinstance(self._opened_with[0][0], str)  # `jpq index shards` did
+        shards = open_shards(self._shards, vectors=rescore != 0, mmap=self._mmap, checked=checked)
+        self.record = replace(self.record, count=sum(parts.record.count for parts in shards))
+        for parts in shards:
+            self._visit_lists(parts)
+        return search_shards(shards, rescore, self._margin, self._on_gpu)
+
+    def _visit_lists(self, parts: IndexDirectory) -> None:
+        if self._nprobe is not None:
+            layouts.set_nprobe(parts.faiss_index, self._nprobe)
 
     def _on_gpu(self, parts: IndexDirectory):
         """Return what searches on the GPU that was asked for; None without one."""

@@ -20,6 +20,7 @@ _SECONDS = 120  # a case that takes longer hangs
 _RUNS = {"--run": ["{good}/run.a.txt"], "--qrels": ["{good}/qrels.txt"]}
 _JUDGED = {"--topics": ["{good}/topics.tsv"], "--qrels": ["{good}/qrels.txt"]}
 _OUTPUT = {"--output": ["{out}/made"]}
+_NOWHERE = {"--address": ["nowhere"]}  # so that no Ray is started
 _ADDED = {"--embeddings": ["{good}/flat"], "--output": ["{out}/made"]}
 #: A small call of each command that would succeed, or nearly; each argument is then replaced by bad ones.
 BASES = {
@@ -41,10 +42,16 @@ BASES = {
     "index embed": {"--corpus": ["{good}/corpus.jsonl"], "--encoder": ["{good}/encoder"], **_OUTPUT},
     "index add": {"--index": ["{out}/other"], **_ADDED},
     "index merge": {"--indexes": ["{good}/index", "{good}/other"], **_OUTPUT},
+    "index shards": {"--indexes": ["{good}/index", "{good}/other"], **_OUTPUT},
     "index build": {"--like": ["{good}/index"], **_ADDED},
     "index convert": {"--index": ["{good}/index"], "--layout": ["ivf"], **_OUTPUT},
     "index vectors": {"--index": ["{out}/index"], "--embeddings": ["{good}/flat"]},
     "index import": {"--encoder": ["{good}/encoder"], **_OUTPUT},
+    "distributed build": {"--like": ["{good}/index"], "--corpus": ["{good}/corpus.jsonl"], **_OUTPUT, **_NOWHERE},
+    "distributed embed": {"--encoder": ["{good}/encoder"], "--corpus": ["{good}/corpus.jsonl"], **_OUTPUT, **_NOWHERE},
+    "distributed search": {
+        **{"--shards": ["{good}/index"], "--topics": ["{good}/topics.tsv"], **_OUTPUT, **_NOWHERE},
+    },
     "compare": _RUNS,
     "fusion": {"--run": ["{good}/run.a.txt", "--run", "{good}/run.b.txt"], **_OUTPUT},
     "rerank": {
@@ -74,6 +81,7 @@ BASES = {
     "gpu": {"--parts": ["none"], "--minutes": ["0.05"], **_OUTPUT},  # not run: it would measure for minutes
     "backends": {"--index": ["{good}/index"], **_JUDGED, "--rounds": ["1"]},
     "nprobe": {"--index": ["{good}/index"], **_JUDGED, "--sizes": ["100"]},
+    "scale": {"--rows": ["none"]},  # would start Ray
     "memory": {"--documents": ["none"]},  # starts processes of its own, which take long
     "train-step": {"--encoder": ["{good}/none"], "--topics": ["{good}/topics.tsv"], "--documents": ["100"]},
 }
@@ -183,7 +191,7 @@ def test_every_command_is_in_the_campaign():
 
 
 def test_a_sample_of_bad_arguments(places, tmp_path, monkeypatch):
-    slow = {"train", "rerank-train", "latency", "backends", "nprobe", "memory", "train-step", "gpu"}
+    slow = {"train", "rerank-train", "latency", "backends", "nprobe", "memory", "train-step", "gpu", "scale"}
     cases = [case for case in _cases(places["bad"]) if case[0].words[0] not in slow]
     wrong = _try(random.Random(1).sample(cases, _QUICK), places, tmp_path, monkeypatch)
     assert not wrong, "\n".join(wrong)

@@ -43,7 +43,7 @@ def test_shards_of_embeddings(tiny, collection, tmp_path):
     arguments = [*build_arguments(tiny, collection), "--embeddings", str(collection / "flat")]
     arguments.remove("--corpus")
     arguments.remove(str(collection / "corpus"))
-    with pytest.raises(JPQError, match=r"8,500 documents, which are encoded 262,144 at once: .* at most 1 shards"):
+    with pytest.raises(JPQError, match=r"6,500 documents, which are encoded 262,144 at once: .* at most 1 shards"):
         main([*arguments, "--shard-id", "0", "--shard-num", "2", "--output", str(tmp_path / "out")])
     main([*arguments, "--shard-id", "0", "--shard-num", "1", "--output", str(tmp_path / "out")])
     kept = files_of(tmp_path / "out", but=("jpq.json",))
@@ -52,7 +52,7 @@ def test_shards_of_embeddings(tiny, collection, tmp_path):
 
 def test_embedded_shards_are_parts_of_the_whole(tiny, collection, tmp_path):
     whole = files_of(collection / "flat")
-    header = len(whole["index"]) - 8500 * 32 * 4
+    header = len(whole["index"]) - 6500 * 32 * 4
     rows = docids = b""
     for number in range(2):
         part = tmp_path / f"part-{number}"
@@ -67,7 +67,7 @@ def test_shard_numbers_that_cannot_be(tiny, collection, tmp_path):
     arguments = [*build_arguments(tiny, collection), "--output", str(tmp_path / "out")]
     with pytest.raises(JPQError, match="shards are numbered from 0 to 1"):
         main([*arguments, "--shard-id", "2", "--shard-num", "2"])
-    with pytest.raises(JPQError, match="at most 5 shards, not 6"):
+    with pytest.raises(JPQError, match="at most 4 shards, not 6"):
         main([*arguments, "--shard-id", "0", "--shard-num", "6"])
     with pytest.raises(JPQError, match="go together"):
         main([*arguments, "--shard-id", "0"])

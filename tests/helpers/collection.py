@@ -5,10 +5,10 @@ from pathlib import Path
 
 
 def lines(first: int, stop: int) -> str:
-    """Documents x<first>, … as JSON lines, of one to five known words that follow from their number."""
+    """Documents x<first>, … as JSON lines, of two to six known words that follow from their number; no two alike."""
     from helpers.tiny import WORDS
 
-    texts = (" ".join(WORDS[(7 * n + n // 196 * i) % 196] for i in range(1 + n % 5)) for n in range(first, stop))
+    texts = (" ".join(WORDS[n * (i + 1) // 196 ** (i % 2) % 196] for i in range(2 + n % 5)) for n in range(first, stop))
     return "".join(json.dumps({"id": f"x{n}", "contents": text}) + "\n" for n, text in enumerate(texts, first))
 
 
