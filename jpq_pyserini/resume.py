@@ -1,10 +1,11 @@
 """What a stopped command leaves and continues from: a folder beside its output, and files in it that grow."""
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +126,7 @@ class GrowingArray:
 
     def append(self, rows: np.ndarray) -> None:
         """Add rows (n, width) and wait until the disk has them."""
-        with open(self.path, "ab") as file:
+        with _names_file(self.path), open(self.path, "ab") as file:
             file.write(np.ascontiguousarray(rows, self._dtype).data)
             file.flush()
             os.fsync(file.fileno())
@@ -159,7 +160,7 @@ class GrowingLines:
 
     def append(self, value: object) -> None:
         """Add one value."""
-        with open(self.path, "a", encoding="utf-8") as file:
+        with _names_file(self.path), open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(value, ensure_ascii=False) + "\n")
 
     def read(self) -> list:
@@ -169,6 +170,15 @@ class GrowingLines:
             ValueError: a line is no JSON.
         """
         return [parse_json(line) for line in self.path.read_bytes().splitlines()] if self.path.is_file() else []
+
+
+@contextlib.contextmanager
+def _names_file(path: Path) -> Iterator[None]:
+    """Let a full disk say which file it was met at, which a write does not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def _digest(path: Path) -> str:

@@ -1,5 +1,7 @@
 """What a stopped command leaves: for the same command on the same inputs only, and whole."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -80,3 +82,10 @@ def test_fingerprints_are_of_contents(tmp_path):
     assert fingerprint(tmp_path / "a" / "x") != fingerprint(tmp_path / "b" / "x")
     assert fingerprint("msmarco-passage-dev") == "msmarco-passage-dev"
     assert fingerprint(None) is None
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    os.symlink("/dev/full", tmp_path / "lines")
+    with pytest.raises(OSError, match="No space left") as error:
+        GrowingLines(tmp_path / "lines").append("x")
+    assert error.value.filename == str(tmp_path / "lines")

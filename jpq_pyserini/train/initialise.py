@@ -14,7 +14,7 @@ from jpq_pyserini.codec.neighbours import Neighbourhood
 from jpq_pyserini.codec.opq import train_opq
 from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.codec.score_aware import improve_centroids, mean_shrinkage
-from jpq_pyserini.data.flat import Embeddings
+from jpq_pyserini.data.flat import Embeddings, unusable_row
 from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.index.coding import code_flat
 from jpq_pyserini.storage import new_directory, replacement
@@ -66,7 +66,7 @@ def _learn(flat, config, device, progress, phase) -> ProductQuantizer:
         sample = flat.sample(config.opq_sample, config.seed)
         if len(sample) < 1 << config.nbits:
             raise JPQError(f"--opq-sample {config.opq_sample} is less than the {1 << config.nbits} centroids: raise it")
-        if not np.isfinite(sample).all():
+        if unusable_row(sample) is not None:
             flat.check_finite()
         rotation, centroids = train_opq(
             sample,

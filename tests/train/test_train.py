@@ -193,6 +193,8 @@ def test_bad_input_is_one_line_and_writes_nothing(tiny, queries, tmp_path):
     bad = random_embeddings(300, D=32)
     bad[17] = np.nan
     refused(r"docid d17 \(row 17\) holds NaN", flat=write_flat(tmp_path / "nan", bad))
+    bad[17] = 3e38
+    refused(r"docid d17 \(row 17\) holds a value of 3e\+38", flat=write_flat(tmp_path / "large", bad))
     wide = write_flat(tmp_path / "wide", random_embeddings(300, D=64))
     refused(r"has dimension 32, the embeddings in .*wide have 64", flat=wide)
     twice = write_flat(tmp_path / "twice", random_embeddings(300, D=32), docids=[f"d{i % 299}" for i in range(300)])
