@@ -1,8 +1,22 @@
-"""Public names of a package that are imported on first use (PEP 562), so that importing the package costs nothing."""
+"""Imports on first use: public names of a package (PEP 562), and modules that a command needs once it is parsed."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
+
+
+class Later:
+    """A module that is imported when something of it is first used, so that help and wrong arguments answer at once.
+
+    Args:
+        name: the module, ``faiss`` or one of our own that imports such.
+    """
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(import_module(self._name), attribute)
 
 
 def public_names(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:

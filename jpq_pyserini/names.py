@@ -17,3 +17,5 @@ ENCODER_MARKER = "jpq_encoder.json"
 #: The documents' real vectors, for rescoring; optional.
 VECTORS = "vectors.safetensors"
 SHARDS = "shards.json"
+#: How codes are laid out for search: :mod:`jpq_pyserini.index.layouts`.
+LAYOUTS = ("pq", "fastscan", "ivf", "ivf-fastscan")

@@ -8,7 +8,6 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from jpq_pyserini.cli import new_parser, positive_int, run_main
-from jpq_pyserini.codec.opq import check_sizes
 from jpq_pyserini.encoders.minilm import dimension_of, find_encoder, pyserini_pooling, token_limit
 from jpq_pyserini.eval.reproduce.__main__ import main as reproduce
 from jpq_pyserini.eval.reproduce.loading import load
@@ -53,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         values["flat_encoder"] = values["encoder"] if own else f"opq/{QUERY_ENCODER}"
         values |= {"flat_pooling": pooling, "flat_l2_norm": "--l2-norm" if l2_norm else ""}
         if own and values["m"].isdecimal() and (D := dimension_of(Path(folder))):
+            from jpq_pyserini.codec.opq import check_sizes
+
             check_sizes(1 << 8, D, int(values["m"]), 8)  # before an hour of work
         if values["max_length"].isdecimal():
             values["max_length"] = str(min(int(values["max_length"]), token_limit(folder)))

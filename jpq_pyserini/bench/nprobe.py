@@ -3,17 +3,24 @@
 import argparse
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jpq_pyserini import JPQIndex, cli, tables
+from jpq_pyserini import cli, tables
 from jpq_pyserini.bench.records import write_record
 from jpq_pyserini.data.topics import read_qrels, read_topics
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.index import layouts
-from jpq_pyserini.index.exact import ExactIndex
+from jpq_pyserini.lazy import Later
 from jpq_pyserini.timing import measure_in_turns, summary
+
+if TYPE_CHECKING:
+    from jpq_pyserini.index import JPQIndex
+    from jpq_pyserini.index.exact import ExactIndex
+
+collection, layouts = Later("jpq_pyserini.index.collection"), Later("jpq_pyserini.index.layouts")
+exact = Later("jpq_pyserini.index.exact")
 
 _MODULE = "jpq_pyserini.bench.nprobe"
 _HITS = 100
@@ -51,7 +58,7 @@ class Sweep:
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, measure each size, print a table."""
     args = _parser().parse_args(argv)
-    index = JPQIndex.open(args.index)
+    index = collection.JPQIndex.open(args.index)
     for size in args.sizes or ():
         if size > len(index):
             raise JPQError(f"--sizes {size}: the index has {len(index):,} documents")
@@ -71,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def sweep(
-    index: JPQIndex, vectors: np.ndarray, relevant: Sequence[set[int]], size: int, target: float, seed: int
+    index: "JPQIndex", vectors: np.ndarray, relevant: Sequence[set[int]], size: int, target: float, seed: int
 ) -> Sweep:
     """Find the smallest nprobe with R@100 of at least ``target`` times that of a search through all documents.
 
@@ -96,10 +103,10 @@ def sweep(
         raise JPQError(f"--sizes {size}: no query has all its relevant documents in so small a part")
     queries, wanted = vectors[chosen], [{place[row] for row in relevant[q]} for q in chosen]
     codes, kind = index.codes[part], "fastscan" if index.codec.nbits == 4 else "pq"
-    everything = ExactIndex(layouts.build(index.codec, codes, kind))
+    everything = exact.ExactIndex(layouts.build(index.codec, codes, kind))
     coarse = layouts.train_coarse(index.codec, codes, seed=seed)
     inverted = layouts.build(index.codec, codes, "ivf-fastscan" if kind == "fastscan" else "ivf", coarse)
-    lists = ExactIndex(inverted)
+    lists = exact.ExactIndex(inverted)
     best = _recall(everything, queries, wanted)
     low, high = 1, len(coarse.centroids)
     while low < high:  # recall grows with nprobe
@@ -133,7 +140,7 @@ def as_markdown(results: Sequence[Sweep]) -> str:
     return tables.as_markdown(rows, "r")
 
 
-def _recall(index: ExactIndex, queries: np.ndarray, wanted: Sequence[set[int]]) -> float:
+def _recall(index: "ExactIndex", queries: np.ndarray, wanted: Sequence[set[int]]) -> float:
     _, rows = index.search(queries, _HITS)
     found = [
         len(relevant.intersection(row)) / len(relevant) for relevant, row in zip(wanted, rows.tolist(), strict=True)
@@ -150,7 +157,7 @@ def _visited(inverted, queries: np.ndarray, nprobe: int) -> float:
     return float(sizes[lists].sum(1).mean() / inner.ntotal)
 
 
-def _milliseconds(indexes: Sequence[ExactIndex], queries: np.ndarray) -> list[float]:
+def _milliseconds(indexes: Sequence["ExactIndex"], queries: np.ndarray) -> list[float]:
     """Return the median time of one query, one thread, of each index."""
     search: dict[Hashable, Callable] = {
         number: (lambda query, index=index: index.search(query, _HITS)) for number, index in enumerate(indexes)

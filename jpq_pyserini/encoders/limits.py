@@ -11,6 +11,7 @@ from typing import Any
 from jpq_pyserini.errors import JPQError
 
 QUERY, DOCUMENT = "query", "document"
+BATCH_SIZE = 32  # passages encoded at once
 
 
 def towers(model) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """The arguments of ``python -m jpq_pyserini.index`` and its sub-commands."""
 
 from jpq_pyserini import cli
-from jpq_pyserini.index import commands as run
-from jpq_pyserini.index.coding import BATCH_SIZE
-from jpq_pyserini.index.layouts import LAYOUTS
+from jpq_pyserini.encoders.limits import BATCH_SIZE
 from jpq_pyserini.index.release import command as release
 from jpq_pyserini.index.vectors import DEFAULT_DTYPE, DTYPES
+from jpq_pyserini.lazy import Later
+from jpq_pyserini.names import LAYOUTS
+
+_commands = Later("jpq_pyserini.index.commands")
 
 _BACKENDS = ("torch", "onnx", "onnx-int8", "openvino")
 
@@ -93,7 +95,7 @@ def _describe_parser(commands) -> None:
     cli.add_index(parser)
     parser.add_argument("--verify", action="store_true", help="compare every file with its recorded SHA-256")
     parser.add_argument("--json", action="store_true", help="print the whole record as JSON")
-    parser.set_defaults(run=run.describe)
+    parser.set_defaults(run=lambda args: _commands.describe(args))
 
 
 def _embed_parser(commands) -> None:
@@ -106,7 +108,7 @@ def _embed_parser(commands) -> None:
     cli.add_device(parser)
     cli.add_resume(parser)
     _add_shard(parser)
-    parser.set_defaults(run=run.embed)
+    parser.set_defaults(run=lambda args: _commands.embed(args))
 
 
 def add_passage_encoder(parser) -> None:
@@ -171,14 +173,14 @@ def _add_parser(commands) -> None:
     target = parser.add_mutually_exclusive_group(required=True)
     cli.add_new_directory(target, required=False)
     target.add_argument("--in-place", action="store_true", help="replace DIR atomically when the new index is complete")
-    parser.set_defaults(run=run.add)
+    parser.set_defaults(run=lambda args: _commands.add(args))
 
 
 def _merge_parser(commands) -> None:
     parser = cli.add_command(commands, "merge", "merge index directories that share a codec", epilog=_MERGE)
     parser.add_argument("--indexes", required=True, nargs="+", metavar="DIR", help="JPQ index directories, in order")
     cli.add_new_directory(parser)
-    parser.set_defaults(run=run.merge)
+    parser.set_defaults(run=lambda args: _commands.merge(args))
 
 
 def _shards_parser(commands) -> None:
@@ -186,7 +188,7 @@ def _shards_parser(commands) -> None:
     parser = cli.add_command(commands, "shards", summary, epilog=_SHARDS)
     parser.add_argument("--indexes", required=True, nargs="+", metavar="DIR", help="JPQ index directories")
     cli.add_new_directory(parser, "folder")
-    parser.set_defaults(run=run.shards)
+    parser.set_defaults(run=lambda args: _commands.shards(args))
 
 
 def _build_parser(commands) -> None:
@@ -197,7 +199,7 @@ def _build_parser(commands) -> None:
     cli.add_new_directory(parser)
     _add_shard(parser)
     add_vectors(parser)
-    parser.set_defaults(run=run.build)
+    parser.set_defaults(run=lambda args: _commands.build(args))
 
 
 def _convert_parser(commands) -> None:
@@ -218,7 +220,7 @@ def _convert_parser(commands) -> None:
     cli.add_seed(parser, "ivf: random seed of the clustering")
     words = "export the query encoder for this backend, which then becomes the index's own (default: unchanged)"
     add("--encoder-backend", choices=_BACKENDS, help=words)
-    parser.set_defaults(run=run.convert)
+    parser.set_defaults(run=lambda args: _commands.convert(args))
 
 
 def _vectors_parser(commands) -> None:
@@ -239,4 +241,4 @@ def _vectors_parser(commands) -> None:
     cli.add_device(parser, what="with --corpus: torch device of the encoder")
     cli.add_batch_size(parser, BATCH_SIZE)
     cli.add_resume(parser, "with --corpus: continue from what a stopped command left, if there is anything")
-    parser.set_defaults(run=run.vectors)
+    parser.set_defaults(run=lambda args: _commands.vectors(args))

@@ -17,6 +17,7 @@ from jpq_pyserini.data.embeddings import DocidSource, open_embeddings
 from jpq_pyserini.data.embeddings import Source as EmbeddingSource
 from jpq_pyserini.data.flat import Embeddings, unusable_row
 from jpq_pyserini.data.parts import CorpusPart, corpus_shard, rows_of_shard
+from jpq_pyserini.encoders.limits import BATCH_SIZE
 from jpq_pyserini.encoders.text_encoder import embed_passages
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.attached import ArrayVectors, RawVectors, Vectors
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 CHUNK = 2048  # documents encoded, coded and written at once; their embeddings are then forgotten
 _ROWS = 1 << 14  # embeddings coded at once
-BATCH_SIZE = 32
 _MEASURED = 4  # batches of passages that tell which backend is faster
 _CODES, _VECTORS = "codes", "vectors"  # files of a work folder
 

@@ -23,6 +23,7 @@ from jpq_pyserini.index.layouts import exhaustive, inverted
 from jpq_pyserini.index.layouts.exhaustive import use_huge_pages
 from jpq_pyserini.index.layouts.inverted import Coarse, released, train_coarse
 from jpq_pyserini.index.layouts.soundness import damage_of
+from jpq_pyserini.names import LAYOUTS
 
 __all__ = [
     "LAYOUTS",
@@ -49,13 +50,9 @@ __all__ = [
 ]
 
 #: Name of a layout → the class that Faiss gives it, behind the rotation.
-_CLASSES = {
-    "pq": faiss.IndexPQ,
-    "fastscan": faiss.IndexPQFastScan,
-    "ivf": faiss.IndexIVFPQ,
-    "ivf-fastscan": faiss.IndexIVFPQFastScan,
-}
-LAYOUTS = tuple(_CLASSES)
+_CLASSES = dict(
+    zip(LAYOUTS, (faiss.IndexPQ, faiss.IndexPQFastScan, faiss.IndexIVFPQ, faiss.IndexIVFPQFastScan), strict=True)
+)
 #: Each kind of index has its own way of being mapped: flat codes by reference, inverted lists as "on disk" ones.
 _MAPPED_FLAGS = {None: 0, "flat": faiss.IO_FLAG_MMAP_IFC, "pq": faiss.IO_FLAG_MMAP_IFC, "ivf": faiss.IO_FLAG_MMAP}
 
