@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jpq_pyserini.data.flat import check_l2
+from jpq_pyserini.data.flat import check_l2, kind_in_words
 from jpq_pyserini.errors import JPQError, reason_of
 
 logger = logging.getLogger(__name__)
@@ -69,8 +69,9 @@ def _stored(index, path: Path) -> _Stored:
     elif isinstance(index, faiss.IndexFlat | faiss.IndexScalarQuantizer):
         ids = np.arange(index.ntotal)
     else:
-        kind = type(index).__name__.removeprefix("Index")
-        raise JPQError(f"{path} is a Faiss index of kind {kind}, whose vectors cannot be read back: {_KINDS}")
+        with open(path, "rb") as file:
+            kind = kind_in_words(file.read(4))
+        raise JPQError(f"{path} is {kind}, whose vectors cannot be read back: {_KINDS}")
     return _Stored(ids, index.reconstruct_batch, _told_loss(index, path))
 
 

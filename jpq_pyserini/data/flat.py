@@ -197,6 +197,11 @@ def refuse_pointer(path: Path, head: bytes) -> None:
         raise JPQError(f"{path} is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`")
 
 
+def kind_in_words(fourcc: bytes) -> str:
+    """Say what the first four bytes of a Faiss index mean."""
+    return _KINDS.get(fourcc, f"a Faiss index of kind {fourcc!r}")
+
+
 def is_flat(path: Path) -> bool:
     """Whether a file begins as a flat Faiss index does."""
     with open(path, "rb") as file:
@@ -241,7 +246,7 @@ def map_embeddings(path: Path) -> np.memmap:
     kind, dimension, count, _, _, _, _, values = _HEADER.unpack(head)
     if kind not in _FLAT_KINDS:
         raise JPQError(
-            f"{path} is {_KINDS.get(kind, f'a Faiss index of kind {kind!r}')}, not a flat one: JPQ learns from "
+            f"{path} is {kind_in_words(kind)}, not a flat one: JPQ learns from "
             "uncompressed embeddings, "
             "as `python -m pyserini.encode … output --to-faiss` writes them"
         )

@@ -5,6 +5,7 @@ import itertools
 import logging
 import os
 import re
+import tempfile
 import threading
 from collections.abc import Iterator
 from functools import wraps
@@ -74,7 +75,11 @@ def _load(name_or_path: str, pooling: str | None, l2_norm: bool, device: str) ->
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
     trusted = os.environ.get(TRUST_VARIABLE) == "1"
-    _check_architecture(name_or_path, trusted)
+    dpr = _check_architecture(name_or_path, trusted)
+    if dpr is not None:
+        if pooling not in (None, "cls") or l2_norm:
+            raise JPQError(f"{name_or_path} is a DPR model, which is pooled by CLS and not normalised: leave these out")
+        return _load_dpr(name_or_path, dpr, device)
     if pooling is not None:
         if pooling not in POOLINGS:
             raise JPQError(f"--pooling {pooling} is unknown: choose one of {', '.join(POOLINGS)}")
@@ -111,19 +116,20 @@ def says_its_pooling(name_or_path: str) -> bool:
     return True
 
 
-def _check_architecture(name_or_path: str, trusted: bool) -> None:
-    """Raise :class:`JPQError` for what cannot be loaded as an encoder, before anything large is read."""
+def _check_architecture(name_or_path: str, trusted: bool) -> str | None:
+    """Raise :class:`JPQError` for what cannot be loaded as an encoder, before anything large is read.
+
+    Returns:
+        The class of a DPR model; None of any other.
+    """
     from transformers import PretrainedConfig
 
     try:
         config, _ = PretrainedConfig.get_config_dict(name_or_path)
     except (OSError, ValueError):
-        return
+        return None
     if config.get("model_type") == "dpr":
-        raise JPQError(
-            f"{name_or_path} is a DPR model, whose vectors are made by a layer that --pooling does not know: save its "
-            "BERT alone (model.question_encoder.bert_model, with the tokenizer) as a folder, and give --pooling cls"
-        )
+        return _dpr_kind(name_or_path, config)
     if config.get("auto_map") and not trusted:
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -132,6 +138,32 @@ def _check_architecture(name_or_path: str, trusted: bool) -> None:
                 f"{name_or_path} brings its own Python code, which is not run unless you ask for it: read the code, "
                 f"then set the environment variable {TRUST_VARIABLE}=1"
             )
+    return None
+
+
+def _dpr_kind(name_or_path: str, config: dict) -> str:
+    kind = (config.get("architectures") or ["DPRQuestionEncoder"])[0]
+    if kind not in ("DPRQuestionEncoder", "DPRContextEncoder") or config.get("projection_dim"):
+        raise JPQError(
+            f"{name_or_path} is a DPR model of class {kind}"
+            f"{', with a layer after its BERT' if config.get('projection_dim') else ''}: name a question encoder (as "
+            "--query-encoder) or a context encoder without one"
+        )
+    return kind
+
+
+def _load_dpr(name_or_path: str, kind: str, device: str) -> "SentenceTransformer":
+    """Load a DPR encoder: its BERT, whose first token is the vector."""
+    import transformers
+
+    whole = getattr(transformers, kind).from_pretrained(name_or_path)
+    inner = whole.question_encoder if kind == "DPRQuestionEncoder" else whole.ctx_encoder
+    bert = transformers.BertModel(transformers.BertConfig.from_dict(whole.config.to_dict()), add_pooling_layer=False)
+    bert.load_state_dict(inner.bert_model.state_dict())
+    with tempfile.TemporaryDirectory() as folder:
+        bert.save_pretrained(folder)
+        transformers.AutoTokenizer.from_pretrained(name_or_path).save_pretrained(folder)
+        return _load(folder, "cls", False, device)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import inspect
 import sys
 
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.plugin.ours import BARE
 
 
 def wrap_util(module) -> None:
@@ -69,6 +70,7 @@ def wrap_searcher(searcher_class) -> None:
 
         given = signature.bind(cls, prebuilt_index_name, *args, **kwargs).arguments
         options = dict(list(given.items())[2:])
+        options["query_encoder"] = options.get("query_encoder") or BARE  # the servers name none
         searcher = cls(str(fetch(entry)), **options)
         searcher.ssearcher = texts_of(entry)
         return searcher

@@ -62,6 +62,10 @@ def after(name: str, module) -> None:
         from jpq_pyserini.plugin.prebuilt import wrap_util
 
         wrap_util(module)
+    elif name.startswith("pyserini.server."):
+        from jpq_pyserini.plugin import servers
+
+        servers.wrap_config(module) if name.endswith("config") else servers.wrap_utils(module)
     elif name == "pyserini.search.faiss._searcher":
         from jpq_pyserini.plugin.prebuilt import wrap_searcher
 

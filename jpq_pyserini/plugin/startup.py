@@ -27,6 +27,8 @@ WATCHED = {
     "pyserini.search.hybrid.__main__": "main",
     "pyserini.encode.__main__": "after main",
     "pyserini.encode.query": "after main",
+    "pyserini.server.config": "after",
+    "pyserini.server.utils": "after",
 }
 
 

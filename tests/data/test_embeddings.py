@@ -118,7 +118,7 @@ def test_what_is_refused(tmp_path, whole):
         open_embeddings(write_form("jsonl", tmp_path, x, docids)[0], tmp_path / "docids")
     pq = faiss.index_factory(D, "PQ8x4")
     pq.train(x)
-    with pytest.raises(JPQError, match="of kind PQ, whose vectors cannot be read back"):
+    with pytest.raises(JPQError, match=r"is a product-quantized Faiss index \(PQ\), whose vectors cannot be read back"):
         open_embeddings(write_flat(tmp_path / "pq", x, index=pq))
     np.save(tmp_path / "y.npy", x[:, :8])
     with pytest.raises(JPQError, match=r"y.npy has vectors of dimension 8, .*x.npy of 24"):

@@ -212,9 +212,12 @@ def test_dimensions_that_are_cut(copied, tmp_path):
 def test_what_cannot_be_loaded_has_its_own_line(copied):
     config = copied / "plain" / "config.json"
     plain = json.loads(config.read_text())
-    config.write_text(json.dumps(plain | {"model_type": "dpr"}))
-    with pytest.raises(JPQError, match="is a DPR model"):
-        load_text_encoder(str(copied / "plain"), pooling="cls")
+    config.write_text(json.dumps(plain | {"model_type": "dpr", "architectures": ["DPRQuestionEncoder"]}))
+    with pytest.raises(JPQError, match="is a DPR model, which is pooled by CLS"):
+        load_text_encoder(str(copied / "plain"), pooling="mean")
+    config.write_text(json.dumps(plain | {"model_type": "dpr", "architectures": ["DPRReader"]}))
+    with pytest.raises(JPQError, match="a DPR model of class DPRReader"):
+        load_text_encoder(str(copied / "plain"))
     config.write_text(json.dumps(plain | {"model_type": "own", "auto_map": {"AutoModel": "own.Own"}}))
     with pytest.raises(JPQError, match=r"own Python code, .*JPQ_TRUST_REMOTE_CODE=1"):
         load_text_encoder(str(copied / "plain"), pooling="cls")
@@ -235,3 +238,25 @@ def test_the_limit_counts_the_query_and_not_its_prompt(encoder):
         limit_queries(model, 65, "")
     with pytest.raises(JPQError, match=r"has 80 tokens, the encoder takes 64"):
         limit_queries(model, 32, prompt * 2)
+
+
+def test_roberta_and_dpr_by_cls(encoder, tmp_path):
+    from transformers import AutoTokenizer, DPRConfig, DPRQuestionEncoder, RobertaConfig, RobertaModel
+
+    tokenizer = AutoTokenizer.from_pretrained(encoder / "plain")
+    size = {"vocab_size": len(tokenizer), "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    size |= {"intermediate_size": 16, "pad_token_id": 0}
+    torch.manual_seed(0)
+    roberta = RobertaModel(RobertaConfig(max_position_embeddings=34, **size)).eval()
+    dpr = DPRQuestionEncoder(DPRConfig(max_position_embeddings=34, **size)).eval()
+    batch = tokenizer(QUERIES, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        expected = {"roberta": roberta(**batch).last_hidden_state[:, 0], "dpr": dpr(**batch).pooler_output}
+    for name, model in (("roberta", roberta), ("dpr", dpr)):
+        model.save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
+        loaded = load_text_encoder(str(tmp_path / name), pooling={"roberta": "cls", "dpr": None}[name])
+        np.testing.assert_allclose(embed_queries(loaded, QUERIES), expected[name], atol=1e-5)
+        positions = {"roberta": 33, "dpr": 34}[name]  # RoBERTa counts from after the padding
+        with pytest.raises(JPQError, match=f"the encoder's {positions} positions"):
+            limit_queries(loaded, 35, "")
