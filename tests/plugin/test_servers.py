@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -113,9 +114,9 @@ def test_mcp(served):
         process.stdin.write(json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}) + "\n")
         for number, name in enumerate(("mine", "served.jpq"), 2):
             answer = call(number, "tools/call", name="search", arguments={"query": query, "index": name, "hits": HITS})
-            found = [json.loads(part["text"]) for part in answer["content"]]
-            found = [each for part in found for each in (part if isinstance(part, list) else [part])]
-            _assert_found([each for each in found if "docid" in each], expected, texts)
+            shown = "\n".join(part["text"] for part in answer["content"])
+            found = re.findall(r"DocID: (\S+) \| Score: ([-\d.]+)", shown)
+            _assert_found([{"docid": docid, "score": score, "doc": shown} for docid, score in found], expected, texts)
     finally:
         process.terminate()
         process.wait(60)
