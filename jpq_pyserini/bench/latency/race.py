@@ -192,23 +192,23 @@ def _training_vectors(entry: Contender) -> int:
 
 
 def _times(points: Sequence[Point], workers, settings: Settings, progress) -> list[dict[str, Timing]]:
-    """Return mode to time for each point, all taken in turns."""
-    modes = {
-        mode_name(batch, threads): (batch, threads, False)
+    """Return mode to time for each point, all taken in turns; cold ones last, since they leave no vectors in memory."""
+    warm = {
+        mode_name(batch, threads): (batch, threads)
         for threads in sorted({1, settings.threads})
         for batch in sorted({1, settings.batch})
     }
-    if settings.cold:
-        modes[COLD] = (1, 1, True)
     seconds: list[dict[str, list[float]]] = [{} for _ in points]
-    for number in range(settings.rounds):
-        progress(f"round {number + 1} of {settings.rounds}")
-        for mode, (batch, threads, cold) in modes.items():
-            for point, taken in zip(points, seconds, strict=True):
-                if cold and not point.rescored:
-                    continue
-                worker = workers[point.name]
-                worker.ask("set", point.value, point.rescored)
-                repeat = settings.queries_a_round if batch == 1 else 1
-                taken.setdefault(mode, []).extend(worker.ask("time", batch, threads, settings.hits, repeat, cold))
+    for modes in (warm, {COLD: (1, 1)} if settings.cold else {}):
+        for number in range(settings.rounds if modes else 0):
+            progress(f"round {number + 1} of {settings.rounds}{' with cold vectors' if COLD in modes else ''}")
+            for mode, (batch, threads) in modes.items():
+                for point, taken in zip(points, seconds, strict=True):
+                    if mode == COLD and not point.rescored:
+                        continue
+                    worker = workers[point.name]
+                    worker.ask("set", point.value, point.rescored)
+                    repeat = settings.queries_a_round if batch == 1 else 1
+                    asked = worker.ask("time", batch, threads, settings.hits, repeat, mode == COLD)
+                    taken.setdefault(mode, []).extend(asked)
     return [{mode: summary(each) for mode, each in taken.items()} for taken in seconds]
