@@ -121,32 +121,37 @@ class Pool:
         """
         waiting, deaths = deque(enumerate(pieces)), Counter[int]()
         running: dict[Any, tuple[int, Any]] = {}
-        while waiting or running:
-            while waiting and self._free:
-                number, (method, arguments) = waiting.popleft()
-                worker = self._free.pop() or self._make()
-                running[getattr(worker, method).remote(*arguments)] = number, worker
-            if not waiting:
-                self.release()  # a worker that waits for a place may have it
-            (ready,), _ = self._ray.wait(list(running), num_returns=1)
-            number, worker = running.pop(ready)
-            try:
-                result = self._ray.get(ready)
-            except self._ray.exceptions.RayTaskError as error:
-                raise error.cause from None
-            except self._ray.exceptions.RayError as error:  # the worker died, or its machine
-                deaths[number] += 1
-                if deaths[number] > RETRIES:
-                    raise JPQError(
-                        f"{RETRIES} workers died of the same piece of work, {number} ({reason_of(error)}): give it "
-                        "more memory, or fewer --workers a machine"
-                    ) from None
+        try:
+            while waiting or running:
+                while waiting and self._free:
+                    number, (method, arguments) = waiting.popleft()
+                    worker = self._free.pop() or self._make()
+                    running[getattr(worker, method).remote(*arguments)] = number, worker
+                if not waiting:
+                    self.release()  # a worker that waits for a place may have it
+                (ready,), _ = self._ray.wait(list(running), num_returns=1)
+                number, worker = running.pop(ready)
+                try:
+                    result = self._ray.get(ready)
+                except self._ray.exceptions.RayTaskError as error:
+                    raise error.cause from None
+                except self._ray.exceptions.RayError as error:  # the worker died, or its machine
+                    deaths[number] += 1
+                    if deaths[number] > RETRIES:
+                        raise JPQError(
+                            f"{RETRIES} workers died of the same piece of work, {number} ({reason_of(error)}): give it "
+                            "more memory, or fewer --workers a machine"
+                        ) from None
+                    end(self._ray, worker)
+                    self._free.append(None)
+                    waiting.appendleft((number, pieces[number]))
+                else:
+                    self._free.append(worker)
+                    done(result)
+        except BaseException:
+            for _, worker in running.values():  # what they do is of no use any more
                 end(self._ray, worker)
-                self._free.append(None)
-                waiting.appendleft((number, pieces[number]))
-            else:
-                self._free.append(worker)
-                done(result)
+            raise
 
     def release(self) -> None:
         """End the workers that have nothing to do."""
