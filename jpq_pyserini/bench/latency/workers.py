@@ -105,7 +105,7 @@ class _Server:
         batches = [self._queries[part] for part in places.reshape(repeat, batch)]
         taken = []
         for each in batches:
-            if cold:
+            if cold and self._vectors is not None:
                 self._vectors.drop_from_cache()
             taken += measure(lambda queries: self._searcher.search(queries, k), [each])
         return [seconds / batch for seconds in taken]
