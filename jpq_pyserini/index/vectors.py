@@ -124,35 +124,35 @@ class StoredVectors:
             JPQError: the disk failed, or the file was cut short since it was opened.
         """
         raw = np.empty((len(rows), self._stride), dtype=np.uint8)
-        buffers = memoryview(raw.data).cast("B") if raw.size else memoryview(b"")
-        places = [
-            (buffers[at : at + self._stride], start)
-            for at, start in zip(
-                range(0, raw.size, self._stride), (self._offset + rows * self._stride).tolist(), strict=True
-            )
-        ]
+        buffer, stride = memoryview(raw.reshape(-1)), self._stride
+        places = list(zip((self._offset + rows * stride).tolist(), range(0, raw.size, stride), strict=True))
         try:
-            for buffer, start in self._asked_for(places):
-                if os.preadv(self._handle, [buffer], start) != self._stride:
+            for start, at in self._asked_for(places, buffer):
+                if os.preadv(self._handle, [buffer[at : at + stride]], start) != stride:
                     raise JPQError(f"{self.path} was cut short after it was opened: {_REMEDY}")
         except OSError as error:
             raise JPQError(f"{self.path} cannot be read ({reason_of(error)}): {_REMEDY}") from error
         return raw
 
-    def _asked_for(self, places: list[tuple[memoryview, int]]) -> list[tuple[memoryview, int]]:
-        """Fill what is in the page cache, ask the system for the rest, and return what is still to be read."""
-        if _FROM_CACHE is not None:
-            places = [place for place in places if not self._from_cache(*place)]
-        if hasattr(os, "posix_fadvise"):
-            for _, start in places:
-                os.posix_fadvise(self._handle, start, self._stride, os.POSIX_FADV_WILLNEED)
-        return places
+    def _asked_for(self, places: list[tuple[int, int]], buffer: memoryview) -> list[tuple[int, int]]:
+        """Read what is in the page cache, ask the system for the rest, and return what is still to be read.
 
-    def _from_cache(self, buffer: memoryview, start: int) -> bool:
-        try:
-            return os.preadv(self._handle, [buffer], start, _FROM_CACHE or 0) == self._stride
-        except OSError:  # not in the cache, or the file system cannot tell: the plain read says what is wrong
-            return False
+        Args:
+            places: where a row begins in the file, and where it goes in the buffer.
+            buffer: of the rows.
+        """
+        read, handle, stride = os.preadv, self._handle, self._stride
+        late = []
+        for start, at in places:
+            try:
+                if _FROM_CACHE is None or read(handle, (buffer[at : at + stride],), start, _FROM_CACHE) != stride:
+                    late.append((start, at))
+            except OSError:  # not in the cache, or the file system cannot tell: the plain read says what is wrong
+                late.append((start, at))
+        if hasattr(os, "posix_fadvise"):
+            for start, _ in late:
+                os.posix_fadvise(handle, start, stride, os.POSIX_FADV_WILLNEED)
+        return late
 
     def drop_from_cache(self) -> None:
         """Let the system forget the pages of the file, so that the next search has to wait for the disk.
