@@ -56,7 +56,7 @@ def join(address: str | None, cpus: int):
         return ray
     quiet: dict[str, Any] = {"configure_logging": False, "log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
-        here = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
+        here: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
         ray.init(address="local", num_cpus=max(cpus, os.cpu_count() or 1), **here, **quiet)
         return ray
     try:

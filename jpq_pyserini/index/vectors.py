@@ -124,7 +124,7 @@ class StoredVectors:
             JPQError: the disk failed, or the file was cut short since it was opened.
         """
         raw = np.empty((len(rows), self._stride), dtype=np.uint8)
-        buffer, stride = memoryview(raw.reshape(-1)), self._stride
+        buffer, stride = raw.reshape(-1).data, self._stride
         places = list(zip((self._offset + rows * stride).tolist(), range(0, raw.size, stride), strict=True))
         try:
             for start, at in self._asked_for(places, buffer):
