@@ -21,6 +21,7 @@ from helpers.collection import build_arguments, embed_arguments, files_of, lines
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # loopback only; read when Ray is imported
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'jpq_pyserini[distributed]'")
+pytestmark = pytest.mark.slow
 _ATTEMPTS = 3  # of starting a raylet on a busy machine
 _NODE = {"num_cpus": 2, "object_store_memory": 100 << 20}
 _HEALTH = {"health_check_period_ms": 1000, "health_check_failure_threshold": 10, "worker_niceness": 0}
@@ -206,7 +207,6 @@ def remove(folder: Path) -> None:
     folder.rmdir()
 
 
-@pytest.mark.slow
 def test_twenty_dead_workers_and_five_dead_commands(cluster, tiny, tmp_path):
     from jpq_pyserini.index.__main__ import main as index
 

@@ -18,6 +18,7 @@ from jpq_pyserini.index.record import encoder_settings
 from helpers.collection import build_arguments, files_of
 
 
+@pytest.mark.slow
 def test_ray_is_not_imported_before_it_is_needed():
     code = (
         "import sys, jpq_pyserini.distributed.build, jpq_pyserini.distributed.search, jpq_pyserini.distributed.job; "
