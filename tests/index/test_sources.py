@@ -112,7 +112,7 @@ def test_merge_and_zero_shot_on_the_command_line(tiny, tmp_path):
     write_record(shards[1], IndexRecord.read(shards[1]))  # not damaged, but another encoder
     refused("their query encoders differ in query_encoder/config.json", *command)
     refused("docid d0 is in", "merge", "--indexes", shards[0], tmp_path / "once", "--output", tmp_path / "other")
-    refused("1 index given to merge", "merge", "--indexes", shards[0], "--output", tmp_path / "other")
+    refused("1 index given to be merged", "merge", "--indexes", shards[0], "--output", tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
