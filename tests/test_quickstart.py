@@ -17,7 +17,6 @@ from helpers.processes import run_python
         (["--corpus", "c", "--topics", "t", "--qrels", "q", "--dev-topics", "d"], "dev_topics d needs dev_qrels"),
         (["--epochs", "0"], "epochs '0': it must be a whole number of at least 1"),
         (["--pooling", "max"], "pooling 'max': choose one of cls, mean"),
-        (["--threads", "0"], "--threads 0: must be at least 1"),
     ],
 )
 def test_bad_options_end_in_one_line(tmp_path, monkeypatch, options, message):
@@ -25,6 +24,12 @@ def test_bad_options_end_in_one_line(tmp_path, monkeypatch, options, message):
     with pytest.raises(JPQError, match=message):
         quickstart.main([*options, "--dry-run"])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_number_of_threads_is_checked_by_the_parser(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        quickstart.main(["--threads", "0", "--dry-run"])
+    assert "argument --threads: 0 is not a whole number from 1" in capsys.readouterr().err
 
 
 def test_options_become_words_of_commands(tmp_path, capsys):
