@@ -77,7 +77,7 @@ def test_flat_search_is_brute_force(tmp_path, monkeypatch, kind):
     flat = FlatFolder.open(write_flat(tmp_path / "flat", x))
     expected = np.argsort(-(texts @ x.T), axis=1)[:, :10]
     assert np.array_equal(kind(flat).search(torch.from_numpy(texts), 10), expected)
-    monkeypatch.setattr(FlatFolder.chunks, "__defaults__", (7, 0))  # a folder that is read in many parts
+    monkeypatch.setattr(FlatFolder, "chunk_rows", 7)  # a folder that is read in many parts
     assert len(list(flat.chunks())) == 9
     assert np.array_equal(kind(flat).search(torch.from_numpy(texts), 10), expected)
 
