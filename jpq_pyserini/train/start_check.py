@@ -70,13 +70,15 @@ def share_before(queries: np.ndarray, relevant: np.ndarray, passages: np.ndarray
         queries, relevant: (B, D), a relevant passage for each query.
         passages: (n, D), drawn at random.
     """
-    own = (queries * relevant).sum(axis=1, keepdims=True)
-    scores = queries @ passages.T
+    with np.errstate(over="ignore", invalid="ignore"):  # values beyond what can be trained on are refused later
+        own = (queries * relevant).sum(axis=1, keepdims=True)
+        scores = queries @ passages.T
     return float((np.mean(scores > own) + np.mean(scores >= own)) / 2)
 
 
 def _warn_of_norms(queries: np.ndarray, passages: np.ndarray) -> None:
-    of_queries, of_passages = (np.linalg.norm(vectors, axis=1) for vectors in (queries, passages))
+    with np.errstate(over="ignore"):
+        of_queries, of_passages = (np.linalg.norm(vectors, axis=1) for vectors in (queries, passages))
     mean_query, mean_passage = of_queries.mean(), of_passages.mean()
     ratio = max(mean_query, mean_passage) / max(min(mean_query, mean_passage), 1e-30)
     normalised = [bool(np.abs(norms - 1).max() < 1e-2) for norms in (of_queries, of_passages)]
