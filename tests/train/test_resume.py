@@ -1,6 +1,5 @@
 """Runs that are stopped, killed, resumed, or spread over two processes end with the same weights."""
 
-import os
 import random
 import signal
 import socket
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from filelock import FileLock, Timeout
 
-from jpq_pyserini import JPQError, JPQIndex
+from jpq_pyserini import JPQError
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
 from jpq_pyserini.storage import sha256_of
 from jpq_pyserini.train.step import TrainingStep
@@ -133,21 +132,3 @@ def nodes(tiny, queries, output, *more) -> list[subprocess.Popen]:
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
         started.append(subprocess.Popen(arguments, env=environment, start_new_session=True, **quiet))
     return started
-
-
-@pytest.mark.slow
-def test_two_nodes_that_are_killed_end_with_the_same_index(tiny, queries, tmp_path):
-    for output in ("whole", "killed"):
-        running = nodes(tiny, queries, tmp_path / output)
-        if output == "killed":
-            wait_for_step(tmp_path / "killed.checkpoint", 10, running[0])
-            for node in running:
-                os.killpg(node.pid, signal.SIGKILL)
-                node.communicate()
-            assert not (tmp_path / "killed").exists()
-            running = nodes(tiny, queries, tmp_path / "killed", "--resume")
-        for node in running:
-            said = node.communicate(timeout=300)[1]
-            assert node.returncode == 0, said[-3000:]
-    assert same(tmp_path / "whole", tmp_path / "killed")
-    assert JPQIndex.open(tmp_path / "whole").record.training["processes"] == 2
