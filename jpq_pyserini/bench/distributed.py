@@ -24,7 +24,7 @@ from jpq_pyserini.data.corpus import Corpus
 from jpq_pyserini.distributed.cluster import Pool, connected
 from jpq_pyserini.distributed.job import Job
 from jpq_pyserini.distributed.work import Task, Worker, counted_file, docids_file, shard_folder
-from jpq_pyserini.index.coding import BATCH_SIZE
+from jpq_pyserini.encoders.limits import BATCH_SIZE
 from jpq_pyserini.index.collection import JPQIndex
 from jpq_pyserini.index.record import encoder_settings
 from jpq_pyserini.timing import timed

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from jpq_pyserini import cli
-from jpq_pyserini.index.arguments import add_passage_encoder, add_vectors
-from jpq_pyserini.index.coding import BATCH_SIZE
+from jpq_pyserini.encoders.limits import BATCH_SIZE
+from jpq_pyserini.index.arguments import add_passage_encoder, add_recorded_encoder, add_vectors
 
 _SHARED = """\
 Without --address, Ray is started on this machine. On several, `ray start --head` on one and `ray start --address …` on
@@ -64,8 +64,7 @@ def _build_parser(commands) -> None:
     cli.add_index(parser, "trained JPQ index directory", "--like")
     _add_corpus(parser)
     cli.add_new_directory(parser)
-    words = "load the document encoder from here instead of the recorded name or path (must be the same model)"
-    parser.add_argument("--encoder", metavar="NAME", help=words)
+    add_recorded_encoder(parser)
     add_vectors(parser)
     _add_workers(parser)
     parser.set_defaults(run=_run("build"))

@@ -129,6 +129,12 @@ def add_passage_encoder(parser) -> None:
     _add_passage_backend(parser, default="torch")
 
 
+def add_recorded_encoder(parser) -> None:
+    """Add ``--encoder`` where a trained index has recorded the encoder of its documents."""
+    words = "load the document encoder from here instead of the recorded name or path (must be the same model)"
+    parser.add_argument("--encoder", metavar="NAME", help=words)
+
+
 def add_vectors(parser) -> None:
     """Add ``--vectors`` of a new index."""
     words = "store the document vectors, for two-stage search (default: as the trained index does)"
@@ -157,8 +163,7 @@ def _add_source(parser) -> None:
     cli.add_embeddings(given, "embeddings of the documents by the recorded encoder", required=False)
     cli.add_fields(parser)
     cli.add_docids(parser)
-    words = "load the document encoder from here instead of the recorded name or path (must be the same model)"
-    parser.add_argument("--encoder", metavar="NAME", help=words)
+    add_recorded_encoder(parser)
     cli.add_device(parser, what="with --corpus: torch device of the encoder")
     words = f"with --corpus: documents encoded at once (default: {BATCH_SIZE})"
     parser.add_argument("--batch-size", type=cli.positive_int, metavar="N", help=words)

@@ -334,7 +334,7 @@ def code_flat(
         )
     if codec.assignment.neighbours and reference is None:
         reference = Neighbourhood(flat.sample(REFERENCE, seed=0), codec.assignment.neighbours)
-    file = None if kept is None else GrowingArray(kept / "codes", np.uint8, codec.m, flat.chunk_rows)
+    file = None if kept is None else GrowingArray(kept / _CODES, np.uint8, codec.m, flat.chunk_rows)
     first, stop, _ = rows.indices(N)
     codes = np.empty((stop - first, codec.m), dtype=np.uint8)
     done = 0 if file is None else len(file)

@@ -10,8 +10,9 @@ import numpy as np
 from jpq_pyserini.data.corpus import USUAL, Corpus
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.data.parts import corpus_shard
+from jpq_pyserini.encoders.limits import BATCH_SIZE
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.index.coding import BATCH_SIZE, CHUNK, check_finite, embed_chunks, load_document_encoder
+from jpq_pyserini.index.coding import CHUNK, check_finite, embed_chunks, load_document_encoder
 from jpq_pyserini.index.shards import refuse_repeated
 from jpq_pyserini.resume import GrowingArray, WorkFolder
 from jpq_pyserini.storage import locked, new_directory, refuse_existing

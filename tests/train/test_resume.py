@@ -2,7 +2,6 @@
 
 import random
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -116,19 +115,3 @@ def test_two_processes_train_the_same_index_as_one(tiny, queries, tmp_path):
     ours, theirs = (embed_queries(load_text_encoder(str(index.query_encoder_path)), texts) for index in (one, two))
     before = embed_queries(load_text_encoder(str(tiny / "encoder")), texts)
     assert np.abs(ours - theirs).max() < 0.01 * np.abs(ours - before).max()
-
-
-def nodes(tiny, queries, output, *more) -> list[subprocess.Popen]:
-    """Start a training on two "nodes", which meet on loopback."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    started = []
-    for rank in ("0", "1"):
-        meet = ("--nnodes", "2", "--node-rank", rank, "--master-addr", "127.0.0.1", "--master-port", str(port))
-        module = ("-m", "torch.distributed.run", *meet, "--nproc-per-node", "1", "-m", "jpq_pyserini.train")
-        arguments = command(tiny, queries, output, *more, module=module, epochs=4)
-        environment = {**ENVIRONMENT, "GLOO_SOCKET_IFNAME": "lo"}
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-        started.append(subprocess.Popen(arguments, env=environment, start_new_session=True, **quiet))
-    return started
