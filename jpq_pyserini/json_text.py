@@ -8,6 +8,8 @@ from typing import Any
 from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.storage import check_input
 
+_LONGEST = 100_000_000  # bytes of a safetensors header, as the format allows
+
 
 class JSONError(ValueError):
     """A text that is no JSON, or that Python cannot hold; says why in a few words."""
@@ -55,3 +57,18 @@ def read_json(path: str | os.PathLike, remedy: str, kind: type = dict) -> Any:
     if not isinstance(value, kind):
         raise JPQError(f"{path} is damaged (a {type(value).__name__} where a {kind.__name__} belongs): {remedy}")
     return value
+
+
+def safetensors_header(path: str | os.PathLike) -> tuple[dict[str, Any], int]:
+    """Return the header of a safetensors file and where in the file its numbers begin, in bytes.
+
+    Raises:
+        OSError: it cannot be read.
+        JSONError: it has no such header.
+    """
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = parse_json(file.read(min(length, _LONGEST)))
+    if not isinstance(header, dict):
+        raise JSONError("the header is no object")
+    return header, 8 + length

@@ -5,7 +5,6 @@ float16 or float32, a block at a time; the ids of a Faiss index, rising integers
 memory map are the whole file, and stay on disk.
 """
 
-import json
 import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from jpq_pyserini.data.faiss_files import faiss_vectors
 from jpq_pyserini.data.flat import check_l2, is_flat, is_l2, map_embeddings, refuse_pointer
 from jpq_pyserini.data.restricted_pickle import read_vectors
 from jpq_pyserini.errors import JPQError, reason_of
+from jpq_pyserini.json_text import JSONError, safetensors_header
 from jpq_pyserini.names import INDEX
 
 Block = tuple[Sequence[str] | np.ndarray | None, np.ndarray]
@@ -97,9 +97,10 @@ def _npy(path: Path) -> Iterator[Block]:
 
 
 def _safetensors(path: Path) -> Iterator[Block]:
-    with open(path, "rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
+    try:
+        header, begin = safetensors_header(path)
+    except JSONError as error:
+        raise JPQError(f"{path} is no readable safetensors file ({error}): copy it again") from None
     tensors = {name: each for name, each in header.items() if name != "__metadata__" and len(each["shape"]) == 2}
     name = next((name for name in _VECTORS if name in tensors), next(iter(tensors), None))
     if name is None or (len(tensors) > 1 and name not in _VECTORS):
@@ -108,7 +109,7 @@ def _safetensors(path: Path) -> Iterator[Block]:
     if kind not in _FLOATS:
         raise JPQError(f"{path} holds numbers of type {kind}: save the vectors as float16 or float32")
     try:
-        rows = np.memmap(path, _FLOATS[kind], "r", 8 + length + start, tuple(shape))
+        rows = np.memmap(path, _FLOATS[kind], "r", begin + start, tuple(shape))
     except ValueError:
         raise JPQError(f"{path} is truncated: copy it again") from None
     if kind != "BF16":

@@ -32,7 +32,7 @@ class Job:
         corpus: the documents.
         output: what is written in the end.
         made_from: as :class:`~jpq_pyserini.resume.WorkFolder` takes it, besides the corpus.
-        resume: go on from what a stopped run left.
+        resume: continue from what a stopped run left.
     """
 
     def __init__(self, corpus: Corpus, output: str | os.PathLike, made_from: Mapping[str, object], resume: bool):

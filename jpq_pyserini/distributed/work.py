@@ -15,7 +15,7 @@ from jpq_pyserini.json_text import read_json
 from jpq_pyserini.resume import WorkFolder
 from jpq_pyserini.storage import locked, new_file
 
-_DAMAGED = "remove the folder that it is in and start anew"
+_DAMAGED = "remove the folder that it is in and start again"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Worker:
         return read_counted(self._folder, number).count
 
     def shard(self, number: int, part: CorpusPart) -> int:
-        """Code or embed a part of the corpus; returns its documents. One that was begun is gone on with.
+        """Code or embed a part of the corpus; returns its documents. One that was begun is continued.
 
         Raises:
             JPQError: an encoder cannot be loaded or gives no finite embedding, or the job's folder is not seen.

@@ -20,7 +20,7 @@ import numpy as np
 from jpq_pyserini.encoders.limits import QUERY, length_limit, set_length_limit
 from jpq_pyserini.encoders.loading import check_device, load_model, says_its_pooling
 from jpq_pyserini.errors import JPQError, reason_of
-from jpq_pyserini.json_text import parse_json
+from jpq_pyserini.json_text import parse_json, safetensors_header
 from jpq_pyserini.names import ENCODER_MARKER
 
 if TYPE_CHECKING:
@@ -93,10 +93,9 @@ def _json_of(path: Path):
 
 def _parameters(file: Path) -> int:
     """Count the numbers in a safetensors file, from its header; 0 where it has none."""
-    with file.open("rb") as opened:
-        header = opened.read(int.from_bytes(opened.read(8), "little") & 0xFFFFFFF)
-    with contextlib.suppress(ValueError, TypeError, AttributeError):
-        return sum(math.prod(entry["shape"]) for name, entry in parse_json(header).items() if name != "__metadata__")
+    with contextlib.suppress(ValueError, TypeError):
+        tensors, _ = safetensors_header(file)
+        return sum(math.prod(entry["shape"]) for name, entry in tensors.items() if name != "__metadata__")
     return 0
 
 

@@ -226,7 +226,7 @@ class TextCoder:
         Args:
             corpus: documents, as (docid, text).
             count: n.
-            folder: where they grow; what a stopped run left in it is gone on from.
+            folder: where they grow; what a stopped run left in it is continued.
             reference: as in :meth:`Source.codes`.
             progress: show a bar.
         """

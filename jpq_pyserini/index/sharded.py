@@ -216,7 +216,7 @@ def shard_directories(index: str | os.PathLike | Sequence[str | os.PathLike]) ->
     file = Path(index) / SHARDS
     if not file.is_file():
         return None
-    remedy = "write it anew with `python -m jpq_pyserini.index shards`"
+    remedy = "write it again with `python -m jpq_pyserini.index shards`"
     entries = read_json(file, remedy)
     try:
         named = [(Path(os.path.realpath(index)) / entry["path"], entry["record_sha256"]) for entry in entries["shards"]]

@@ -18,7 +18,6 @@ no neighbours into the page cache.
 
 import json
 import os
-import struct
 import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -27,7 +26,7 @@ import numpy as np
 
 from jpq_pyserini.data.flat import map_embeddings
 from jpq_pyserini.errors import JPQError, reason_of
-from jpq_pyserini.json_text import parse_json
+from jpq_pyserini.json_text import safetensors_header
 from jpq_pyserini.names import INDEX
 from jpq_pyserini.storage import check_input, new_file
 
@@ -36,8 +35,6 @@ DTYPES = ("int8", "float16", "float32")
 DEFAULT_DTYPE = "int8"
 
 _ROWS = "rows"
-_LENGTH = struct.Struct("<Q")  # before a safetensors header
-_LONGEST_HEADER = 1 << 16
 _LARGEST = 127
 _BEYOND_FLOAT16 = 65520  # rounds to infinity
 _CHUNK_BYTES = 1 << 25  # of rows held at once when all are gone through
@@ -76,20 +73,17 @@ class StoredVectors:
         check_input(path)
         try:
             size = path.stat().st_size
-            with open(path, "rb") as file:
-                (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
-                header = parse_json(file.read(min(length, _LONGEST_HEADER)))
+            header, offset = safetensors_header(path)
             dtype, dimension = header["__metadata__"]["dtype"], int(header["__metadata__"]["dimension"])
             count, width = header[_ROWS]["shape"]
             if dtype not in DTYPES or width != _width(dtype, dimension) or header[_ROWS]["dtype"] != _KINDS[dtype]:
                 raise JPQError(f"{path} holds rows of {width} {header[_ROWS]['dtype']}, no vectors of ours: {_REMEDY}")
         except FileNotFoundError:
             raise JPQError(f"{path} is missing: {_REMEDY}") from None
-        except (OSError, struct.error, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, JPQError):
                 raise
             raise JPQError(f"{path} is no readable vectors file ({reason_of(error)}): {_REMEDY}") from error
-        offset = _LENGTH.size + length
         wanted = offset + count * row_bytes(dtype, dimension)
         if size != wanted:
             raise JPQError(
@@ -204,7 +198,7 @@ def write_vectors(
     ).encode()
     header += b" " * (-len(header) % 64)
     with new_file(path, "wb") as file:
-        file.write(_LENGTH.pack(len(header)) + header)
+        file.write(len(header).to_bytes(8, "little") + header)
         written = 0
         for raw in chunks:
             if raw.shape[1] != width:

@@ -87,7 +87,7 @@ def test_a_shard_that_was_changed_is_told(shards, tmp_path):
     entries = json.loads((tmp_path / "all" / "shards.json").read_text())
     entries["shards"][1]["record_sha256"] = "0"
     (tmp_path / "all" / "shards.json").write_text(json.dumps(entries))
-    with pytest.raises(JPQError, match=r"shard-1 was changed after .*shards\.json was written: write it anew"):
+    with pytest.raises(JPQError, match=r"shard-1 was changed after .*shards\.json was written: write it again"):
         JPQFaissSearcher(tmp_path / "all")
 
 
