@@ -10,10 +10,10 @@ An index directory may hold them beside the codes in ``vectors.safetensors``, on
 
 Or they stay in the flat Faiss folder that they were coded from, whose rows are float32.
 
-How rows are read. Those in the page cache come at once; the others are first asked for together, so that the disk works
-on all of them, then read. Reading (and not mapping) the file makes a disk error or a file cut short while it is
-searched an exception; a mapped one would end the process. The file is told to be read at random, so that a row brings
-no neighbours into the page cache.
+How rows are read. One after the other while they come from the page cache; as soon as some had to wait for the disk,
+all the others are asked for together, so that the disk works on all of them. Reading (and not mapping) the file makes a
+disk error or a file cut short while it is searched an exception; a mapped one would end the process. The file is told
+to be read at random, so that a row brings no neighbours into the page cache.
 """
 
 import json
@@ -21,6 +21,7 @@ import os
 import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 
@@ -38,7 +39,8 @@ _ROWS = "rows"
 _LARGEST = 127
 _BEYOND_FLOAT16 = 65520  # rounds to infinity
 _CHUNK_BYTES = 1 << 25  # of rows held at once when all are gone through
-_FROM_CACHE = getattr(os, "RWF_NOWAIT", None)  # Linux: read what is in the page cache, or fail at once
+_AT_ONCE = 8  # rows read between two looks at the clock
+_FROM_DISK = 100e-6  # seconds: more than so many rows of the page cache take
 _REMEDY = "copy it again, or write it again with `python -m jpq_pyserini.index vectors`"
 
 
@@ -117,36 +119,24 @@ class StoredVectors:
         Raises:
             JPQError: the disk failed, or the file was cut short since it was opened.
         """
-        raw = np.empty((len(rows), self._stride), dtype=np.uint8)
-        buffer, stride = raw.reshape(-1).data, self._stride
-        places = list(zip((self._offset + rows * stride).tolist(), range(0, raw.size, stride), strict=True))
+        read, handle, stride = os.pread, self._handle, self._stride
+        places = (self._offset + rows * stride).tolist()
+        found: list[bytes] = []
+        ask = hasattr(os, "posix_fadvise")
         try:
-            for start, at in self._asked_for(places, buffer):
-                if os.preadv(self._handle, [buffer[at : at + stride]], start) != stride:
-                    raise JPQError(f"{self.path} was cut short after it was opened: {_REMEDY}")
+            for at in range(0, len(places), _AT_ONCE):
+                begun = perf_counter()
+                found += [read(handle, stride, place) for place in places[at : at + _AT_ONCE]]
+                if ask and perf_counter() - begun > _FROM_DISK:
+                    for place in places[at + _AT_ONCE :]:
+                        os.posix_fadvise(handle, place, stride, os.POSIX_FADV_WILLNEED)
+                    ask = False
         except OSError as error:
             raise JPQError(f"{self.path} cannot be read ({reason_of(error)}): {_REMEDY}") from error
-        return raw
-
-    def _asked_for(self, places: list[tuple[int, int]], buffer: memoryview) -> list[tuple[int, int]]:
-        """Read what is in the page cache, ask the system for the rest, and return what is still to be read.
-
-        Args:
-            places: where a row begins in the file, and where it goes in the buffer.
-            buffer: of the rows.
-        """
-        read, handle, stride = os.preadv, self._handle, self._stride
-        late = []
-        for start, at in places:
-            try:
-                if _FROM_CACHE is None or read(handle, (buffer[at : at + stride],), start, _FROM_CACHE) != stride:
-                    late.append((start, at))
-            except OSError:  # not in the cache, or the file system cannot tell: the plain read says what is wrong
-                late.append((start, at))
-        if hasattr(os, "posix_fadvise"):
-            for start, _ in late:
-                os.posix_fadvise(handle, start, stride, os.POSIX_FADV_WILLNEED)
-        return late
+        raw = b"".join(found)
+        if len(raw) != len(rows) * stride:
+            raise JPQError(f"{self.path} was cut short after it was opened: {_REMEDY}")
+        return np.frombuffer(raw, dtype=np.uint8).reshape(-1, stride)
 
     def drop_from_cache(self) -> None:
         """Let the system forget the pages of the file, so that the next search has to wait for the disk.

@@ -79,6 +79,17 @@ def test_rows_out_of_the_page_cache_are_the_same(tmp_path, vectors):
     assert np.array_equal(stored.read_raw(np.arange(0, N, 3)), warm)
 
 
+def test_rows_that_wait_for_the_disk_make_the_others_asked_for(tmp_path, vectors, monkeypatch):
+    stored = StoredVectors.open(write(tmp_path / "vectors", vectors, "int8"))
+    expected, asked = stored.read_raw(np.arange(50)), []
+    monkeypatch.setattr(os, "posix_fadvise", lambda *advice: asked.append(advice))
+    monkeypatch.setattr("jpq_pyserini.index.vectors._FROM_DISK", 0)
+    assert np.array_equal(stored.read_raw(np.arange(50)), expected)
+    assert len(asked) == 50 - 8
+    start = stored.path.stat().st_size - N * row_bytes("int8", D)
+    assert asked[0][1:] == (start + 8 * row_bytes("int8", D), row_bytes("int8", D), os.POSIX_FADV_WILLNEED)
+
+
 def test_a_file_cut_short_while_it_is_open_ends_in_one_line(tmp_path, vectors):
     path = write(tmp_path / "vectors", vectors, "int8")
     stored = StoredVectors.open(path)
@@ -96,7 +107,7 @@ def test_a_disk_error_ends_in_one_line(tmp_path, vectors, monkeypatch):
     def fail(*_):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(os, "preadv", fail)
+    monkeypatch.setattr(os, "pread", fail)
     with pytest.raises(JPQError, match=r"vectors cannot be read \(\[Errno 5\] Input/output error\)"):
         stored.read(np.arange(3))
 
@@ -104,7 +115,6 @@ def test_a_disk_error_ends_in_one_line(tmp_path, vectors, monkeypatch):
 def test_systems_without_the_advice_read_the_same(tmp_path, vectors, monkeypatch):
     stored = StoredVectors.open(write(tmp_path / "vectors", vectors, "int8"))
     expected = stored.read(np.arange(50))
-    monkeypatch.setattr("jpq_pyserini.index.vectors._FROM_CACHE", None)
     monkeypatch.delattr(os, "posix_fadvise")
     assert np.array_equal(stored.read(np.arange(50)), expected)
 
