@@ -131,7 +131,7 @@ def measure_training(documents: int, args: argparse.Namespace, work: Path) -> di
         write_queries(work, documents, args.seed)
         command = [sys.executable, "-m", "jpq_pyserini.train", "--embeddings", folder, "--encoder", args.encoder]
         command += ["--topics", work / "topics.tsv", "--qrels", work / "qrels.txt", "--output", work / "index"]
-        command += ["--sub-vectors", args.m, "--max-steps", args.steps, "--epochs", args.steps]
+        command += ["--sub-vectors", args.m, "--max-steps", args.steps, "--epochs", args.steps, "--held-out", 0]
         command += ["--opq-sample", args.opq_sample, "--opq-iterations", args.opq_iterations, "--seed", args.seed]
         usage = watch([str(each) for each in command], round(args.limit * _MB))
     finally:

@@ -18,7 +18,8 @@ SCORE_AWARE, SCORE_AWARE_WITH_NEIGHBOURS = 3.0, 10.0
 #: For a smaller query encoder: steps unless they are set, and learning rates.
 IMITATION_STEPS, IMITATION_LR, STATIC_LR = 3000, 3e-4, 2e-3
 
-LOSSES = ("lambdarank", "ranknet", "hinge")
+IN_BATCH = "in-batch"
+LOSSES = ("lambdarank", "ranknet", "hinge", IN_BATCH)
 NBITS = (4, 8)
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -108,7 +109,12 @@ class TrainConfig:
         least=0,
         most=64,
     )
-    loss: str = setting("lambdarank", "pairwise ranking loss", choices=LOSSES)
+    loss: str = setting(
+        "lambdarank",
+        "ranking loss: pairwise over a query's own negatives (lambdarank, ranknet, hinge), or softmax cross-entropy of "
+        "each relevant document against the documents of all queries of the batch (in-batch)",
+        choices=LOSSES,
+    )
     lambda_cut: int = _count(
         200, "LambdaRank: ranks beyond this cut-off get zero weight; the paper takes 200 for passages, 10 for documents"
     )
@@ -182,6 +188,13 @@ class TrainConfig:
         choices=PRECISIONS,
     )
     max_query_length: int = _count(32, "queries are truncated to this many tokens", least=2)
+    held_out: float = setting(
+        0.1,
+        "without dev queries this share of the training queries, at most 2,000, is not trained on and selects the best "
+        "step in their place. 0 trains on all and keeps the last weights",
+        least=0,
+        most=0.5,
+    )
     eval_steps: int | None = _count(
         None,
         "evaluate on the dev queries every N steps, and before the first and after the last",

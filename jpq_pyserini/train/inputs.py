@@ -25,6 +25,8 @@ from jpq_pyserini.train.config import StudentConfig, TrainConfig
 
 logger = logging.getLogger(__name__)
 
+_MOST_HELD_OUT = 2000  # queries, which give RR@10 within 0.01
+_HELD_OUT_DRAW = 2  # last element of a seed sequence, unlike those of the batches and of random negatives
 #: Settings that a run may change when it is resumed.
 _NEUTRAL = ("method", "onnx", "checkpoint_steps", "log_with", "device")
 
@@ -264,6 +266,24 @@ class Run:
         digests: dict = {name: fingerprint(path) for name, path in files.items()}
         digests["distil_queries"] = [fingerprint(path) for path in self.encoder.distil_queries]
         return settings | self.encoder.fingerprint() | digests
+
+
+def hold_out(training: list[TrainingQuery], share: float, seed: int) -> tuple[list[TrainingQuery], list[TrainingQuery]]:
+    """Part training queries at random in those to train on and those that select the best step.
+
+    Args:
+        training: the queries, with their relevant documents; without judgements there is nothing to select by.
+        share: of them is held out, at most 2,000.
+        seed: of the choice.
+    """
+    count = min(_MOST_HELD_OUT, round(share * len(training)))
+    chosen = set(np.random.default_rng([seed, _HELD_OUT_DRAW]).permutation(len(training))[:count].tolist())
+    if not all(query.rows for query in training):
+        return training, []
+    return (
+        [query for i, query in enumerate(training) if i not in chosen],
+        [query for i, query in enumerate(training) if i in chosen],
+    )
 
 
 def is_normalised(flat: Embeddings) -> bool:

@@ -1,8 +1,8 @@
 """Losses on scores, batched: no loop over queries.
 
-The pairwise ranking losses (equations 13, 16, 17) take ``positives`` (B, P) and ``negatives`` (B, n) scores with
-boolean masks of the same shapes, and return a scalar: the mean over a query's pairs, then over the queries that have a
-pair.
+The ranking losses, pairwise (equations 13, 16, 17) and in-batch, take ``positives`` (B, P) and ``negatives`` (B, n)
+scores with boolean masks of the same shapes, and return a scalar: the mean over a query's pairs, then over the queries
+that have a pair.
 """
 
 import torch
@@ -30,6 +30,18 @@ def ranknet(positives: Tensor, negatives: Tensor, positive_mask: Tensor, negativ
 def hinge(positives: Tensor, negatives: Tensor, positive_mask: Tensor, negative_mask: Tensor, margin: float) -> Tensor:
     """Hinge: max(0, margin + s⁻ − s⁺)."""
     return _mean_over_pairs(F.relu(_differences(positives, negatives) + margin), positive_mask, negative_mask)
+
+
+def in_batch(positives: Tensor, negatives: Tensor, positive_mask: Tensor, negative_mask: Tensor) -> Tensor:
+    """Softmax cross-entropy of each positive against all negatives: −log(exp(s⁺) / (exp(s⁺) + Σ exp(s⁻))).
+
+    With the negatives of all queries of the batch (:meth:`~jpq_pyserini.train.negatives.Batch.shared`) it is the loss
+    of the in-batch negatives of Karpukhin et al. (2020).
+    """
+    least = torch.finfo(negatives.dtype).min
+    against = negatives.masked_fill(~negative_mask, least).logsumexp(1, keepdim=True)
+    pair_losses = F.softplus(against - positives).unsqueeze(2)
+    return _mean_over_pairs(pair_losses, positive_mask, negative_mask.any(1, keepdim=True))
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jpq_pyserini.codec.opq import reconstruct
 from jpq_pyserini.codec.quantizer import ProductQuantizer
 
 
@@ -39,11 +40,20 @@ class JPQModel(nn.Module):
         return vectors if self.rotation is None else vectors @ self.rotation.T
 
     def scores(self, rotated_queries: Tensor, rows: Tensor) -> Tensor:
-        """Score (B, D) rotated queries against their own documents (B, n) int64 rows; returns s† (B, n)."""
+        """Score (B, D) rotated queries by equation 12; returns s† (B, n).
+
+        Args:
+            rotated_queries: (B, D).
+            rows: (B, n) int64, documents of each query, or (n,), documents that all of them share.
+        """
+        if rows.dim() == 1:
+            return rotated_queries @ reconstruct(self.codes[rows].long(), self.centroids).T
         return table_scores(rotated_queries, self.centroids, self.codes[rows])
 
     def flat_scores(self, queries: Tensor, rows: Tensor) -> Tensor:
-        """Score (B, D) *unrotated* queries by equation 2 against uncompressed (B, n) documents; returns s (B, n)."""
+        """Score (B, D) *unrotated* queries by equation 2 with uncompressed documents, rows as for :meth:`scores`."""
+        if rows.dim() == 1:
+            return queries @ self.documents(rows).T
         return torch.einsum("bd,bnd->bn", queries, self.documents(rows))
 
     def autocast(self):

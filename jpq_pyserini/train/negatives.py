@@ -1,6 +1,6 @@
 """Negatives of a training step: searched with the current weights, drawn at random, or taken from a run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -136,11 +136,13 @@ class Batch:
     Attributes:
         rows: (B, P + n) int64.
         positive_mask: (B, P) bool, False for padding; ``negative_mask`` (B, n) alike.
+        documents: (n,) rows, in ascending order, where all queries share their negatives; else None.
     """
 
     rows: Tensor
     positive_mask: Tensor
     negative_mask: Tensor
+    documents: Tensor | None = None
 
     @property
     def negatives(self) -> Tensor:
@@ -151,6 +153,22 @@ class Batch:
     def mask(self) -> Tensor:
         """(B, P + n) bool, False for padding."""
         return torch.cat([self.positive_mask, self.negative_mask], 1)
+
+    def shared(self) -> "Batch":
+        """Let each query have the documents of all queries as negatives, without those that are relevant for it."""
+        documents = self.rows[self.mask].unique()
+        positives = self.split(self.rows)[0]
+        relevant = ((documents.view(1, -1, 1) == positives.unsqueeze(1)) & self.positive_mask.unsqueeze(1)).any(2)
+        rows = torch.cat([positives, documents.expand(len(positives), -1)], 1)
+        return Batch(rows, self.positive_mask, ~relevant, documents)
+
+    def score(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return (B, P + n) scores by ``function`` of rows, (B, n) or (n,), that gives (B, n): once for a document."""
+        if self.documents is None:
+            return function(self.rows)
+        scores = function(self.documents)
+        positions = torch.searchsorted(self.documents, self.split(self.rows)[0].contiguous())  # padding has the first
+        return torch.cat([scores.gather(1, positions), scores], 1)
 
     def split(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Split (B, P + n) scores into those of positives and negatives, followed by their masks."""

@@ -15,6 +15,7 @@ from typing import Any, cast
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
+from jpq_pyserini.cli import note
 from jpq_pyserini.codec.opq import check_sizes
 from jpq_pyserini.data.docids import RowsByDocid
 from jpq_pyserini.data.embeddings import DocidSource, Source, open_embeddings
@@ -38,6 +39,7 @@ from jpq_pyserini.train.inputs import (
     QueryFiles,
     Run,
     check_tracker,
+    hold_out,
     is_normalised,
     uses_bf16,
     wants_cpu,
@@ -119,6 +121,9 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
         rows = RowsByDocid(flat.docids, place=str(flat.path / "docid"))
         training = run.training.read(rows, needed=config.epochs > 0, labels=config.labels_needed)
         dev = run.dev.read(rows, flag="dev-", needed=False, labels=True)
+        held_out = not dev and config.epochs > 0
+        if held_out:
+            training, dev = hold_out(training, config.held_out, config.seed)
         table = None
         if config.negatives_from == "run" and run.negatives_run is not None and training:
             training, table = negatives_of_run(run.negatives_run, training, rows, config.negatives, progress)
@@ -135,6 +140,8 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
         steps = total_steps(config, len(training))
         checkpoints = _checkpoints(run, resume, accelerator) if steps else None
         progress = progress and accelerator.is_main_process
+        if held_out and dev and progress:
+            note(f"no dev queries: {len(dev):,} training queries are held out, to select the best step (--held-out)")
         if not run.encoder.is_student:
             encoder = run.encoder.load(flat, config.max_query_length, str(accelerator.device))
     imitation = None

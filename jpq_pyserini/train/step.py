@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch import Tensor
 from jpq_pyserini.data.topics import TrainingQuery
 from jpq_pyserini.encoders.text_encoder import embed_with_gradients
 from jpq_pyserini.train import losses
-from jpq_pyserini.train.config import TrainConfig
+from jpq_pyserini.train.config import IN_BATCH, TrainConfig
 from jpq_pyserini.train.model import JPQModel
 from jpq_pyserini.train.negatives import Batch, Negatives, split_negatives
 from jpq_pyserini.train.optimizer import check_step, lr_factor, make_optimizer, set_learning_rates, sum_gradients
@@ -72,6 +73,7 @@ class TrainingStep:
         with watch.phase("search"):  # of the whole collection: equation 20
             found = self.negatives.find(step, positions, queries.detach(), teacher)
             batch = split_negatives(found, relevant, config.negatives)
+            batch = batch.shared() if config.loss == IN_BATCH else batch
         with watch.phase("loss"):
             scores = self._scores(queries, batch)  # s† or s, (B, P + n), or both: equations 11 and 12
             loss = torch.stack([self._loss(each, teacher, batch) for each in scores]).mean()  # equation 16
@@ -90,9 +92,9 @@ class TrainingStep:
         """Return the scores that the loss is taken of; last those that give the final order."""
         scoring, scores = self.config.effective_scoring, []
         if scoring in ("quantized", "both"):
-            scores.append(self.model.scores(self.model.rotate(queries), batch.rows))
+            scores.append(batch.score(partial(self.model.scores, self.model.rotate(queries))))
         if scoring in ("flat", "both"):
-            scores.append(self.model.flat_scores(queries, batch.rows))
+            scores.append(batch.score(partial(self.model.flat_scores, queries)))
         return scores
 
     def _loss(self, scores: Tensor, teacher: Tensor | None, batch: Batch) -> Tensor:
@@ -102,7 +104,7 @@ class TrainingStep:
         if config.distillation < 1:
             loss = loss + (1 - config.distillation) * ranking_loss(config, batch.split(scores))
         if config.distillation > 0:
-            teacher_scores = model.flat_scores(teacher, batch.rows) * self.score_scale
+            teacher_scores = batch.score(partial(model.flat_scores, teacher)) * self.score_scale
             loss = loss + config.distillation * losses.distillation(scores, teacher_scores, batch.mask)
         if config.reconstruction:
             relevant = batch.split(batch.rows)[0][batch.positive_mask].unique()
@@ -112,9 +114,11 @@ class TrainingStep:
 
 
 def ranking_loss(config: TrainConfig, split: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
-    """The pairwise loss that ``--loss`` names, of what :meth:`Batch.split` returns."""
+    """The loss that ``--loss`` names, of what :meth:`Batch.split` returns."""
     if config.loss == "lambdarank":
         return losses.lambdarank(*split, cut=config.lambda_cut)
+    if config.loss == IN_BATCH:
+        return losses.in_batch(*split)
     if config.loss == "ranknet":
         return losses.ranknet(*split)
     return losses.hinge(*split, margin=config.margin)

@@ -10,7 +10,7 @@ import pytest
 
 from jpq_pyserini import JPQIndex, TrainConfig, train_index
 
-SETTINGS = {"m": 8, "nbits": 4, "opq_iterations": 3, "negatives": 20, "score_scale": 1.0}
+SETTINGS = {"m": 8, "nbits": 4, "opq_iterations": 3, "negatives": 20, "score_scale": 1.0, "held_out": 0.0}
 
 
 FAST = {

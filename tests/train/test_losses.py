@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from jpq_pyserini.train import losses
-from jpq_pyserini.train.model import table_scores
+from jpq_pyserini.train.model import JPQModel, table_scores
 from jpq_pyserini.train.negatives import split_negatives
 
 from helpers.codes import random_codec, random_embeddings
@@ -57,6 +57,38 @@ def test_losses_equal_loops_over_pairs(name, cut):
     options = {"lambdarank": {"cut": cut}, "ranknet": {}, "hinge": {"margin": 0.3}}[name]
     fast = getattr(losses, name)(plus, minus, plus_mask, minus_mask, **options)
     assert fast.item() == pytest.approx(slow_loss(name, positives, negatives, cut), rel=1e-9)
+
+
+@pytest.mark.parametrize("scoring", ["quantized", "flat"])
+def test_in_batch_is_the_cross_entropy_of_each_positive_against_all_others_documents(scoring):
+    """Against a loop over sets of documents, with scores of rebuilt embeddings in double precision."""
+    codec, x, texts = random_codec(), random_embeddings(40), random_embeddings(4, seed=6)
+    codes = codec.encode(x)
+    model = JPQModel(torch.nn.Linear(1, 1), codec, codes, x)
+    relevant = [[3, 8], [5], [3], []]
+    found = torch.tensor([[8, 1, 2, 5], [9, 3, 5, 1], [7, 3, 1, -1], [0, 2, 9, 4]])
+    queries = torch.from_numpy(texts).requires_grad_()
+    batch = split_negatives(found, relevant, 3).shared()
+    score = model.flat_scores if scoring == "flat" else lambda q, rows: model.scores(model.rotate(q), rows)
+    loss = losses.in_batch(*batch.split(batch.score(lambda rows: score(queries, rows))))
+
+    everything = {0, 1, 2, 3, 5, 7, 8, 9}  # but 4, which is beyond the three negatives of its query
+    rebuilt = torch.from_numpy(x if scoring == "flat" else codec.decode(codes)).double()
+    wanted = torch.from_numpy(texts).double().requires_grad_()
+    means = []
+    for query, own in zip(wanted, relevant, strict=True):
+        others = torch.stack([query @ rebuilt[row] for row in sorted(everything - set(own))])
+        scores = [torch.cat([(query @ rebuilt[row]).view(1), others]) for row in own]
+        if own:
+            means.append(torch.stack([-each.log_softmax(0)[0] for each in scores]).mean())
+    expected = torch.stack(means).mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    loss.backward()
+    expected.backward()
+    assert torch.allclose(queries.grad.double(), wanted.grad, atol=1e-5)
+    if scoring == "quantized":  # one score for a document, the same as when each query has its own
+        assert torch.allclose(score(queries, batch.documents), score(queries, batch.rows[:, 2:]), atol=1e-5)
+        assert model.centroids.grad.abs().sum() > 0
 
 
 def test_gradients_are_equation_17():

@@ -174,3 +174,14 @@ def test_patience_ends_a_run_early(tiny, queries, tmp_path):
     report = run(tiny, queries, tmp_path / "jpq", patience=1, eval_steps=1, encoder_lr=1.0, warmup_steps=1)
     assert report.steps < 64
     assert report.steps == report.best_step + 1
+
+
+def test_without_dev_queries_held_out_ones_keep_a_bad_training_from_harm(tiny, queries, tmp_path):
+    high = {"encoder_lr": 1.0, "centroid_lr": 1.0, "warmup_steps": 1}
+    report = run(tiny, queries, tmp_path / "jpq", dev=False, held_out=0.25, epochs=1, eval_steps=2, **high)
+    assert (report.steps, report.evaluated_on, report.best_step) == (6, 30, 0)  # 90 queries, 16 a step
+    index = JPQIndex.open(tmp_path / "jpq")
+    assert np.array_equal(index.codec.centroids, index.codec.assignment_centroids)  # the untrained weights
+    record = index.record.training
+    assert (record["training_queries"], record["dev_queries"]) == (90, 30)
+    assert record["curve"][-1]["rr@10"] < report.after

@@ -101,7 +101,7 @@ def test_what_is_trained_is_a_setting(tiny, queries, tmp_path):
     assert all(np.array_equal(codec.assignment_centroids, opq_codec.centroids) for codec in codecs.values())
 
 
-@pytest.mark.parametrize("settings", [{"loss": "ranknet"}, {"loss": "hinge"}, {"opq": False}, {"precision": "bf16"}])
+@pytest.mark.parametrize("settings", [{"loss": "hinge"}, {"loss": "in-batch"}, {"opq": False}, {"precision": "bf16"}])
 def test_other_settings_train_too(tiny, queries, tmp_path, settings):
     report = run(tiny, queries, tmp_path / "jpq", **settings)
     assert report.after > report.before
