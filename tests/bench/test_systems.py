@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jpq_pyserini.bench import systems
+from jpq_pyserini.bench.latency.entries import _sizes
 from jpq_pyserini.bench.systems import KINDS, SYSTEMS, Data, SettingError, _base
 from jpq_pyserini.bench.systems._euclidean import Euclidean
 from jpq_pyserini.errors import JPQError
@@ -229,3 +230,16 @@ def test_the_second_stage_scores_with_the_vectors(data, queries):
 def test_what_needs_training_says_so():
     free = {name for name, each in SYSTEMS.items() if each.trained_on == 0 and each.kind == "compressed"}
     assert free == {"lsh", "binary", "turboquant1", "turboquant2", "turboquant4", "matryoshka"}
+
+
+def test_systems_that_come_in_any_size_take_part_in_each():
+    data = Data(1000, 64, 8)
+    pq = list(_sizes(SYSTEMS["pq"], data, [8, 16]))
+    assert [(name, title, sized.bytes) for name, title, sized in pq] == [
+        ("pq-8", "PQ, 8x8", 8),
+        ("pq-16", "PQ, 16x8", 16),
+    ]
+    assert [each[0] for each in _sizes(SYSTEMS["pq"], data, [16])] == ["pq"]
+    assert [each[0] for each in _sizes(SYSTEMS["binary"], data, [8, 16])] == ["binary"]  # a bit for each dimension
+    titles = [title for _, title, _ in _sizes(SYSTEMS["fastscan"], data, [8, 16])]
+    assert titles == ["JPQ fastscan, 4 bits, 8 bytes", "JPQ fastscan, 4 bits, 16 bytes"]

@@ -69,6 +69,8 @@ def _check_against(args, names: Sequence[str]) -> None:
         raise JPQError("--against needs --qrels: without judgements nothing is tested")
     indexes = [name if equals else Path(name).name for name, equals, _ in (each.partition("=") for each in args.index)]
     there = [*names, *indexes]
+    if len(args.bytes) > 1:
+        there += [f"{name}-{size}" for name in names for size in args.bytes]
     if args.rescore:
         there += [name_of(name, args.rescore) for name in there]
     if args.against not in there:
@@ -98,7 +100,14 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     cli.add_output(parser, "folder to write to", "OUT")
     add("--systems", nargs="*", metavar="S", help=f"systems to compare: all, or some of {', '.join(SYSTEMS)}")
-    add("--bytes", type=cli.positive_int, default=96, metavar="B", help="bytes per document of compressed systems")
+    add(
+        "--bytes",
+        type=cli.positive_int,
+        nargs="+",
+        default=[96],
+        metavar="B",
+        help="bytes per document of compressed systems that come in any size; several: each such system in all of them",
+    )
     random = parser.add_argument_group("random data")
     random.add_argument(
         "--documents", type=cli.positive_int, nargs="+", default=[1_000_000], metavar="N", help="collection sizes"
@@ -107,7 +116,11 @@ def _parser() -> argparse.ArgumentParser:
     real = parser.add_argument_group("a real collection")
     cli.add_flat(real)
     real.add_argument(
-        "--index", action="append", default=[], metavar="[NAME=]DIR", help="JPQ index directory; repeat for each"
+        "--index",
+        action="append",
+        default=[],
+        metavar="[NAME=]DIR",
+        help="JPQ index directory; repeat for each; those whose names differ in a last number share a line of plots",
     )
     real.add_argument("--lucene", metavar="DIR", help="Lucene index of the collection, for BM25")
     cli.add_topics(real, required=False)

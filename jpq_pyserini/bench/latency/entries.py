@@ -11,7 +11,7 @@ from jpq_pyserini.bench.latency.queries import EncodedQueries, encoded_queries
 from jpq_pyserini.bench.latency.race import Contender, Settings, race
 from jpq_pyserini.bench.latency.results import Race
 from jpq_pyserini.bench.latency.runs import Runs
-from jpq_pyserini.bench.systems import SYSTEMS, Data
+from jpq_pyserini.bench.systems import SYSTEMS, Data, System
 from jpq_pyserini.cli import note, progress
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.data.runs import named_paths
@@ -47,7 +47,7 @@ def system_names(args) -> list[str]:
 def random_race(count: int, args, settings: Settings, names: Sequence[str], scratch: Path) -> Race:
     """Race over random vectors (for systems that take those) and random codes."""
     rng = np.random.default_rng(settings.seed)
-    data = Data(count, args.dimension, args.bytes, seed=settings.seed)
+    data = Data(count, args.dimension, args.bytes[0], seed=settings.seed)
     systems = [SYSTEMS[name] for name in names]
     if any(each.takes == "vectors" and each.memory(data) / 1e9 <= settings.memory_limit for each in systems):
         data = replace(data, vectors=str(scratch / f"{count}.npy"))
@@ -58,11 +58,26 @@ def random_race(count: int, args, settings: Settings, names: Sequence[str], scra
     if settings.rescore:
         data = _stored(data, scratch / f"{count}.safetensors", settings.vectors, _parts(rng, count, args.dimension))
     queries = _unit_vectors(rng, settings.queries, args.dimension)
-    entries = [Contender(each.name, each.label(data), each.name, data, queries, group=each.title) for each in systems]
+    entries = [
+        Contender(name, title, each.name, sized, queries, group=each.title)
+        for each in systems
+        for name, title, sized in _sizes(each, data, args.bytes)
+    ]
     result = race(f"random, {count:,} documents", data, entries, settings, note, progress)
     for path in filter(None, (data.vectors, data.stored)):
         os.unlink(path)
     return result
+
+
+def _sizes(system: System, data: Data, sizes: Sequence[int]) -> Iterator[tuple[str, str, Data]]:
+    """Yield name, title and data of a system, for each size if it has one to choose."""
+    sized = [replace(data, bytes=size) for size in sizes]
+    if len(sizes) == 1 or not (system.takes == "codes" or system.label(sized[0]) != system.label(sized[1])):
+        yield system.name, system.label(sized[0]), sized[0]
+        return
+    for each in sized:
+        told = f", {each.bytes} bytes" if system.takes == "codes" else ""
+        yield f"{system.name}-{each.bytes}", system.label(each) + told, each
 
 
 def _parts(rng: np.random.Generator, count: int, dimension: int) -> Iterator[np.ndarray]:
@@ -101,7 +116,7 @@ def real_race(args, settings: Settings, names: Sequence[str], scratch: Path) -> 
     count, dimension = flat.embeddings.shape
     vectors = str(scratch / "vectors.npy")
     np.save(vectors, flat.embeddings)
-    data = Data(count, dimension, args.bytes, vectors, docids=str(Path(args.embeddings) / DOCID), seed=settings.seed)
+    data = Data(count, dimension, args.bytes[0], vectors, docids=str(Path(args.embeddings) / DOCID), seed=settings.seed)
     if settings.rescore:
         data = _stored(data, scratch / "vectors.safetensors", settings.vectors)
 
@@ -119,14 +134,16 @@ def real_race(args, settings: Settings, names: Sequence[str], scratch: Path) -> 
         of_texts = each.takes == "texts"
         theirs = replace(data, index=args.lucene) if of_texts else data
         asked = EncodedQueries(np.array(list(topics.values()), dtype=object), 0.0) if of_texts else queries
-        entries.append(_entry(each.name, each.label(theirs), each.name, theirs, asked, flat, each.title))
+        for name, title, sized in _sizes(each, theirs, args.bytes):
+            entries.append(_entry(name, title, each.name, sized, asked, flat, each.title))
     for name, record in records.items():
         if record.count != count:
             raise JPQError(f"{paths[name]} has {record.count:,} documents, {args.embeddings} {count:,}: name its own")
         own = paths[name] / QUERY_ENCODER
         theirs = replace(data, bytes=0, index=str(paths[name]))
         layout = {"pq": "pq8"}.get(record.layout, record.layout)
-        entry = _entry(name, name, layout, theirs, encoded(str(own)) if own.is_dir() else queries, flat)
+        group = name.rstrip(" -_0123456789") or name  # JPQ of JPQ16 and JPQ48
+        entry = _entry(name, name, layout, theirs, encoded(str(own)) if own.is_dir() else queries, flat, group)
         entries.append(replace(entry, training=record.training or {}))
     runs = Runs(Path(args.output) / "runs", list(topics), qrels)
     runs.folder.mkdir(exist_ok=True)

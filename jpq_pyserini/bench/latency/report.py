@@ -132,8 +132,11 @@ def _scatter(race: Race, folder: Path, measure: str) -> str:
 def _sizes(race: Race, folder: Path) -> str:
     measure = race.measures[0]
     figure, axes = _axes(race.collection, "bytes a document", measure)
-    best = {title: max(each, key=lambda p: p.quality) for title, each in grouped(race.points, "title").items()}
-    _plot(axes, {title: [(point.bytes_per_document, point.quality)] for title, point in best.items()})
+    lines = {}
+    for group, points in grouped(race.points, "group").items():
+        best = [max(each, key=lambda p: p.quality) for each in grouped(points, "name").values()]
+        lines[group] = sorted((point.bytes_per_document, point.quality) for point in best)
+    _plot(axes, lines)
     return _save(figure, folder, f"bytes-{measure.replace('@', '')}")
 
 
