@@ -56,10 +56,8 @@ def load_model(name_or_path: str, pooling: str | None, l2_norm: bool, device: st
         JPQError: unknown pooling, weights without a place or places without weights, a vocabulary that does not fit
             the word embeddings, code in the folder; see the message. Other libraries' exceptions pass.
     """
-    with _loading_reports() as reports:
+    with checked_weights(name_or_path):
         model = _load(name_or_path, pooling, l2_norm, device)
-    for kind, prefix, found in reports:
-        _check_weights(name_or_path, kind, prefix, found)
     for tower in set(towers(model).values()):
         tokenizer, transformer = getattr(tower, "tokenizer", None), getattr(tower, "model", None)
         if transformer is None or tokenizer is None:
@@ -167,6 +165,15 @@ def _load_dpr(name_or_path: str, kind: str, device: str) -> "SentenceTransformer
 
 
 @contextlib.contextmanager
+def checked_weights(name_or_path: str) -> Iterator[None]:
+    """Raise :class:`JPQError` if a model of transformers that is loaded meanwhile has not the weights of its files."""
+    with _loading_reports() as reports:
+        yield
+    for kind, prefix, found in reports:
+        _check_weights(name_or_path, kind, prefix, found)
+
+
+@contextlib.contextmanager
 def _loading_reports() -> Iterator[list[tuple[type, str, dict]]]:
     """Collect, of each transformers model that this thread loads: its class, the prefix of its weights, what is amiss.
 
@@ -214,7 +221,7 @@ def _check_weights(name_or_path: str, kind: type, prefix: str, found: dict) -> N
     if unexpected:
         parts.append(f"has {len(unexpected)} weights for which there is no place ({unexpected[0]}, …)")
     raise JPQError(
-        f"{name_or_path} {' and '.join(parts)}, so it would not be the encoder that was trained: copy or download it "
+        f"{name_or_path} {' and '.join(parts)}, so it would not be the model that was trained: copy or download it "
         "again, or convert it to a sentence-transformers model"
     )
 

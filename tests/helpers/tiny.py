@@ -47,6 +47,21 @@ def tiny_cross_encoder(path, labels: int = 1, seed: int = 0) -> Path:
     return path
 
 
+def tiny_t5(path) -> Path:
+    """Save a T5 of one layer with random weights, which draws words at random and ends now and then."""
+    import torch
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    path = Path(path)
+    words = _tokenizer_and_config(path, 16).vocab_size
+    shape = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+    config = T5Config(vocab_size=words, pad_token_id=0, eos_token_id=3, decoder_start_token_id=0, **shape)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        T5ForConditionalGeneration(config).save_pretrained(path)
+    return path
+
+
 def _tokenizer_and_config(folder: Path, dimension: int):
     """Save a tokenizer of WORDS in the new ``folder`` and return the configuration of a BERT for it."""
     from transformers import BertConfig, BertTokenizerFast

@@ -11,25 +11,42 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from jpq_pyserini.cli import add_command, add_new_directory, bounded, new_parser, positive_int, run_main, say
+from jpq_pyserini.cli import (
+    add_command,
+    add_corpus,
+    add_dataclass_arguments,
+    add_device,
+    add_new_directory,
+    add_output,
+    add_resume,
+    bounded,
+    dataclass_from_arguments,
+    new_parser,
+    positive_int,
+    run_main,
+    say,
+)
 from jpq_pyserini.data.corpus import Corpus
-from jpq_pyserini.data.lines import text_lines
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.expansion.predicted_queries import with_queries
+from jpq_pyserini.eval.expansion.prediction import Sampling, predict_queries
 from jpq_pyserini.eval.expansion.term_weights import AGGREGATES, repeated, weighted_documents, weighted_passages
 from jpq_pyserini.storage import new_directory
 
 _DOCUMENTS_A_FILE = 1_000_000  # files are what the indexer's threads share
 _EXAMPLE = """\
 examples:
+  jpq expansion predict --model castorini/doc2query-t5-base-msmarco --corpus corpus.jsonl --output predicted.jsonl
+  jpq expansion queries --corpus corpus.jsonl --predictions predicted.jsonl --output expanded
   jpq expansion queries --corpus collection.tsv --output d2q \\
       --predictions predicted_queries_topk_sample0[0-3]?.txt???-1004000
   jpq expansion deepct --corpus collection.tsv --weights test_results.tsv --output deepct
   jpq expansion hdct --passages passages.jsonl --weights test_results.tsv --output hdct
 
-Each prints the commands that index and search what it wrote. Not needed where the result itself is published: Pyserini
-has the prebuilt indexes msmarco-v1-passage.d2q-t5, msmarco-v1-doc.d2q-t5 and msmarco-v1-doc-segmented.d2q-t5, and
-DeepCT's sample_100_jsonl.zip is a collection to index as it is.
+The first makes what the second takes, the others take what was published. All but the first print the commands that
+index and search what they wrote. Not needed where the result itself is published: Pyserini has the prebuilt indexes
+msmarco-v1-passage.d2q-t5, msmarco-v1-doc.d2q-t5 and msmarco-v1-doc-segmented.d2q-t5, and DeepCT's
+sample_100_jsonl.zip is a collection to index as it is.
 """
 #: k1, b and where they come from.
 _BM25 = {
@@ -43,6 +60,9 @@ _BM25 = {
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, write the collection, print how to index and search it."""
     args = _parser().parse_args(argv)
+    if args.command == "predict":
+        _predict(args)
+        return
     if not getattr(args, "scale", 1) > 0:
         raise JPQError(f"--scale {args.scale}: must be more than 0")
     counts: Counter[str] = Counter()
@@ -71,17 +91,14 @@ def write_collection(output: str | os.PathLike, records: Iterable[dict], part_si
             raise JPQError(f"nothing to write to {output}, no document has a term: are these the right files?")
 
 
-def documents(path: str | os.PathLike) -> Iterator[tuple[str, str]]:
-    """Yield docid and text of a JsonCollection, or of ``docid<TAB>text`` lines if the name ends with .tsv (.tsv.gz)."""
-    if not os.fspath(path).endswith((".tsv", ".tsv.gz")):
-        yield from Corpus(path)
-        return
-    for number, line in text_lines(path):
-        docid, tab, text = line.partition("\t")
-        docid = docid.strip()
-        if not tab or not docid:
-            raise JPQError(f"{path}:{number}: {line[:60]!r} is not docid<TAB>text")
-        yield docid, text
+def _predict(args) -> None:
+    sampling = dataclass_from_arguments(Sampling, args)
+    count = predict_queries(args.corpus, args.model, args.output, sampling, device=args.device, resume=args.resume)
+    corpus, predictions = shlex.quote(args.corpus), shlex.quote(args.output)
+    say(
+        f"wrote {sampling.samples:,} queries for each of {count:,} passages to {args.output}; now expand them with\n"
+        f"  jpq expansion queries --corpus {corpus} --predictions {predictions} --output DIR"
+    )
 
 
 def _records(args, counts: Counter) -> Iterator[dict]:
@@ -98,12 +115,12 @@ def _records(args, counts: Counter) -> Iterator[dict]:
 def _predicted(args) -> Iterator[tuple[dict, bool]]:
     """Yield every document, and whether the predictions give it anything."""
     if args.command == "queries":
-        for docid, text, queries in with_queries(documents(args.corpus), args.predictions, stride=args.stride):
+        for docid, text, queries in with_queries(Corpus(args.corpus), args.predictions, stride=args.stride):
             added = " ".join(filter(None, queries[: args.num_queries]))
             parts = [text] * args.original_copies + [added] * bool(added)
             yield {"id": docid, "contents": "\n".join(parts)}, bool(added)
     elif args.command == "deepct":
-        docids = (docid for docid, _ in documents(args.corpus))
+        docids = (docid for docid, _ in Corpus(args.corpus))
         for docid, counts in weighted_passages(docids, args.weights, args.scale, square_root=args.sqrt):
             yield {"id": docid, "contents": repeated(counts)}, bool(counts)
     else:
@@ -132,11 +149,22 @@ def _parser() -> argparse.ArgumentParser:
         _EXAMPLE,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    predict = add_command(commands, "predict", "predict queries for each passage with a model, as docT5query does")
     queries = add_command(commands, "queries", "doc2query, docT5query: append predicted queries to each document")
     deepct = add_command(commands, "deepct", "DeepCT: replace each passage by its predicted term weights")
     hdct = add_command(commands, "hdct", "HDCT: combine the term weights of passages into those of documents")
-    for each in (queries, deepct):
-        each.add_argument("--corpus", required=True, metavar="PATH", help="JsonCollection, or docid<TAB>text (.tsv)")
+    for each in (predict, queries, deepct):
+        add_corpus(each)
+    predict.add_argument(
+        "--model",
+        required=True,
+        metavar="NAME",
+        help="sequence-to-sequence model, name or folder, say castorini/doc2query-t5-base-msmarco",
+    )
+    add_output(predict, "predictions to write, JSON lines")
+    add_dataclass_arguments(predict, Sampling)
+    add_device(predict)
+    add_resume(predict)
     add = queries.add_argument
     add(
         "--predictions",
