@@ -118,7 +118,7 @@ def test_a_collection_is_written_in_parts_or_not_at_all(tmp_path, capsys):
     (tmp_path / "c.tsv").write_text("d0\tzero\nd1 one\n")
     (tmp_path / "p.txt").write_text("a\nb\n")
     flags = ["queries", "--corpus", str(tmp_path / "c.tsv"), "--predictions", str(tmp_path / "p.txt")]
-    with pytest.raises(JPQError, match=r"c\.tsv:2: 'd1 one' is not docid<TAB>text"):
+    with pytest.raises(JPQError, match=r"c\.tsv line 2 has 1 columns, 2 expected"):
         expansion.main([*flags, "--output", str(tmp_path / "none")])
     with pytest.raises(SystemExit):
         expansion.main([*flags, "--output", str(tmp_path / "none"), "--num-queries", "0"])

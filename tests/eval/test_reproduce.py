@@ -340,12 +340,24 @@ def test_bad_command_lines_end_in_one_line(tmp_path, monkeypatch, arguments, mes
     assert "\n" not in str(caught.value)
 
 
+def test_a_condition_without_its_variable_is_left_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command.main(["squad", "--dry-run"])
+    assert "doc2query" not in capsys.readouterr().out
+    command.main(["squad", "--dry-run", "--set", "doc2query=t5", "--condition", "docT5query"])
+    shown = capsys.readouterr().out
+    assert "expansion predict --model t5 --corpus $collection/corpus.jsonl --samples 40 --resume" in shown
+    with pytest.raises(JPQError, match=r"docT5query needs \$doc2query \(.*\): give --set doc2query=\.\.\."):
+        command.main(["squad", "--dry-run", "--condition", "docT5query"])
+
+
 def test_lists(capsys):
     command.main(["--list"])
     assert "msmarco-passage " in capsys.readouterr().out
     command.main(["squad", "--list"])
     shown = capsys.readouterr().out
     assert "hybrid BM25 + JPQ  (test)" in shown
+    assert "docT5query  (test; only with --set doc2query=...)" in shown
     assert "--set alpha=..." in shown
 
 

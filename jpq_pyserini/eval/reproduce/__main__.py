@@ -122,7 +122,8 @@ def _list(experiment: Experiment) -> None:
         say(experiment.about.strip())
     say("\nconditions:")
     for condition in experiment.conditions:
-        say(f"  {condition.name:24}  {condition.title}  ({', '.join(experiment.expected(condition))})")
+        given = f"; only with {flag_of(condition.given)}" if condition.given else ""
+        say(f"  {condition.name:24}  {condition.title}  ({', '.join(experiment.expected(condition))}{given})")
     if experiment.steps:
         say(f"steps:\n  {', '.join(experiment.step)}")
     if experiment.variables:

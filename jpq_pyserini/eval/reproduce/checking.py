@@ -48,6 +48,7 @@ def check(experiment: Experiment) -> None:
                 raise JPQError(f"{place}.runs: {other} reads runs, too: name conditions that do not")
         _known(condition.against, experiment.condition, f"{place}.against")
         _known(condition.system, systems, f"{place}.system")
+        _known(condition.given, experiment.variables, f"{place}.given")
     for name, variable in experiment.variables.items():
         for other in variable.goes_with:
             _known(other, experiment.variables, f"variables.{name}.goes_with")

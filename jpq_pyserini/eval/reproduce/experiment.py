@@ -173,6 +173,7 @@ class Condition(Model):
         command: as of a step; ``$topics`` and ``$topic_key`` are those of the run, ``$output`` is the run file.
         topics: the sets of topics it is run on, with the expected scores; the default is all, with nothing expected.
         needs, index: steps, and the index directories whose size is a fact of the run; may hold ``$topic_key``.
+        given: variable without which the condition is left out; the default of that is empty.
         runs: conditions whose runs on the same topics the command reads: ``$name`` is the run file.
         tolerance: how far from the expected a score may be; the default is the experiment's, or 0: equal to four
             decimals.
@@ -188,6 +189,7 @@ class Condition(Model):
     topics: tuple[Expected, ...] = ()
     needs: Texts = ()
     index: Texts = ()
+    given: Text | None = None
     runs: Texts = ()
     tolerance: Tolerance | None = None
     against: str | None = None

@@ -32,7 +32,7 @@ class Plan:
             conditions, topics: names, or patterns with ``*``, of which one must match.
 
         Raises:
-            JPQError: a pattern that matches nothing.
+            JPQError: a pattern that matches nothing, or a condition by name without the variable that it needs.
         """
         experiment = self.experiment
         for patterns, known, kind in (
@@ -45,13 +45,25 @@ class Plan:
         runs = [
             PlannedRun(condition, experiment.topic[key], self._run(condition, key))
             for condition in experiment.conditions
-            if _matches(condition.name, conditions)
+            if _matches(condition.name, conditions) and self._is_given(condition, conditions)
             for key in experiment.expected(condition)
             if _matches(key, topics)
         ]
         if not runs:
             raise JPQError(f"{experiment.name}: no condition has both the --condition and the --topics asked for")
         return runs
+
+    def _is_given(self, condition: Condition, names: Sequence[str]) -> bool:
+        """Tell whether a condition's variable has a value; :class:`JPQError` if not, but the condition is named."""
+        if condition.given is None or self.values.get(condition.given) != "":
+            return True
+        if condition.name in names:
+            what = self.experiment.variables[condition.given].help
+            raise JPQError(
+                f"{self.experiment.name}: {condition.name} needs ${condition.given} ({what}): give "
+                f"--set {condition.given}=..."
+            )
+        return False
 
     def timing(self) -> Task | None:
         """Return the step that measures times, if there is one."""
