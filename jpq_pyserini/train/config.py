@@ -289,7 +289,10 @@ class StudentConfig:
     """
 
     query_layers: int | None = setting(
-        None, "make the query encoder of the first N layers of --teacher, or of --query-encoder", "all", least=1
+        None,
+        "make the query encoder of N layers of --teacher, or of --query-encoder, first and last among them",
+        "all",
+        least=1,
     )
     teacher: str | None = setting(
         None,

@@ -15,7 +15,7 @@ from jpq_pyserini.data.embeddings import DocidSource, Source
 from jpq_pyserini.data.flat import Embeddings
 from jpq_pyserini.data.topics import TrainingQuery, read_qrels, read_topics, training_pairs
 from jpq_pyserini.encoders.limits import limit_queries
-from jpq_pyserini.encoders.students import STATIC, first_layers, token_table, with_dimension
+from jpq_pyserini.encoders.students import STATIC, some_layers, token_table, with_dimension
 from jpq_pyserini.encoders.text_encoder import load_text_encoder, origin_of, query_prompt, weights_digest
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.record import EncoderSettings
@@ -82,21 +82,21 @@ class EncoderSource:
         """Make the smaller query encoder, not trained yet.
 
         Returns:
-            It, its teacher, and whether its last layer is a new linear one.
+            It, its teacher, and whether what is linear in it is to be fitted to the teacher's vectors.
         """
         full = replace(self, query_encoder=self.student.teacher, student=StudentConfig(), distil_queries=())
         teacher = full.load(flat, max_query_length, device)
         if self.query_encoder == STATIC:
-            return token_table(teacher), teacher, False
+            return token_table(teacher), teacher, True
         student = teacher
         if self.query_encoder is not None:
             options: dict[str, Any] = {"max_length": max_query_length, "prompt": self.query_prompt, "device": device}
             student = load_text_encoder(self.query_encoder, **options)
             limit_queries(student, max_query_length, query_prompt(student))
         if self.student.query_layers is not None:
-            student = first_layers(student, self.student.query_layers)
+            student = some_layers(student, self.student.query_layers)
         dimension = flat.embeddings.shape[1]
-        if student.get_embedding_dimension() == dimension:
+        if student.get_embedding_dimension() == dimension and self.student.query_layers is None:
             return student, teacher, False
         return with_dimension(student, dimension, is_normalised(flat)), teacher, True
 
