@@ -29,6 +29,21 @@ def tiny(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def static_index(tiny, tmp_path_factory) -> Path:
+    """An index of the same passages whose query encoder is a table of token vectors."""
+    from jpq_pyserini import StudentConfig, TrainConfig, train_index
+    from jpq_pyserini.train import EncoderSource
+
+    student = StudentConfig(distil_steps=5, distil_batch_size=8)
+    source = EncoderSource(
+        str(tiny / "encoder"), query_encoder="static", student=student, distil_queries=(str(tiny / "topics.tsv"),)
+    )
+    output = tmp_path_factory.mktemp("static") / "index"
+    train_index(tiny / "flat", source, output, config=TrainConfig(m=8, epochs=0, opq_iterations=2), progress=False)
+    return output
+
+
+@pytest.fixture(scope="session")
 def release(tmp_path_factory) -> Path:
     """A folder in the layout of the authors' release: ``OPQ8,IVF1,PQ8x8.index`` of ``collection.tsv``, ``m8``."""
     from helpers.release_files import M, write_encoder, write_index

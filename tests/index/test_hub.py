@@ -31,13 +31,13 @@ except JPQError as error:
 
 
 @pytest.mark.slow
-def test_there_and_back_and_offline(tiny, tmp_path):
+def test_there_and_back_and_offline(static_index, tmp_path):
     home = {"HF_HOME": str(tmp_path / "hf"), "no_proxy": "127.0.0.1", "HF_TOKEN": None}
     with hub_server(REPO) as server:
         online = {**home, "HF_ENDPOINT": server.url, "HF_HUB_OFFLINE": None, "HF_HUB_DISABLE_XET": "1"}
-        assert server.url in run_python("-c", PUSH, tiny / "index", REPO, **online).stdout
+        assert server.url in run_python("-c", PUSH, static_index, REPO, **online).stdout
         assert server.created == [(REPO, True)]
-        here = {str(path.relative_to(tiny / "index")) for path in (tiny / "index").rglob("*") if path.is_file()}
+        here = {str(path.relative_to(static_index)) for path in static_index.rglob("*") if path.is_file()}
         assert set(server.files) == here | {"README.md"}
         assert b"| test | RR@10 | 0.500 |" in server.files["README.md"]
         server.files["evil.py"] = b"import os"

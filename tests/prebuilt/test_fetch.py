@@ -228,7 +228,12 @@ def test_names_of_pyserini_stay_pyserinis(share, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["file", "http"])
-def test_command_line_searches_by_name(share, tiny, tmp_path, scheme):
+def test_command_line_searches_by_name(share, tiny, static_index, tmp_path, scheme):
+    """Through http an index with a query encoder of another kind."""
+    index = tiny / "index" if scheme == "file" else static_index
+    if scheme == "http":
+        shutil.rmtree(share)
+        pack(static_index, share, name=NAME)
     entry = find(NAME)
     flags = ["--encoder", "jpq", "--topics", tiny / "topics.tsv", "--hits", 10, "--output", tmp_path / "run"]
     with faulty_server() as server:
@@ -240,7 +245,7 @@ def test_command_line_searches_by_name(share, tiny, tmp_path, scheme):
         if scheme == "http":
             assert (f"/{entry.filename}", "bytes=20000-") in server.requests
     run = read_run(tmp_path / "run")
-    searcher = JPQFaissSearcher(tiny / "index")
+    searcher = JPQFaissSearcher(index)
     for line in (tiny / "topics.tsv").read_text().splitlines():
         topic, query = line.split("\t")
         hits = searcher.search(query, k=10)
