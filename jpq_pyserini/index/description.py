@@ -34,8 +34,8 @@ def history(record: IndexRecord) -> str:
     parts = []
     if imported := training.get("imported_from"):
         parts.append(
-            f"Imported from the release of the paper's authors ({imported.get('release')}): "
-            f"index {(imported.get('index') or {}).get('file', 'none')}, query encoder {imported.get('encoder')}."
+            f"Imported from {imported.get('release')}: index {(imported.get('index') or {}).get('file', 'none')}, "
+            f"query encoder {imported.get('encoder')}."
         )
     if data := training.get("data"):
         parts.append("Data: " + ", ".join(f"{name} `{value}`" for name, value in data.items()) + ".")
