@@ -20,7 +20,9 @@ from jpq_pyserini.data.flat import Embeddings
 from jpq_pyserini.data.made_queries import queries_of
 from jpq_pyserini.data.topics import read_topics
 from jpq_pyserini.encoders import backends, students
-from jpq_pyserini.encoders.text_encoder import embed_queries, embed_with_gradients
+from jpq_pyserini.encoders.limits import QUERY, length_limit
+from jpq_pyserini.encoders.query_cache import cache_of
+from jpq_pyserini.encoders.text_encoder import embed_queries, embed_with_gradients, query_prompt
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.train.config import IMITATION_LR, IMITATION_STEPS, STATIC_LR, StudentConfig
 from jpq_pyserini.train.losses import distillation
@@ -100,9 +102,8 @@ def imitate(
             "give more files as --distil-queries, e.g. the collection, whose titles and first sentences are taken"
         )
     device = student.device
-    _speed_up(teacher, len(texts))
-    targets = torch.from_numpy(embed_queries(teacher, texts))
-    reference = embed_queries(teacher, held_out)
+    vectors_of_teacher = _teacher_vectors(teacher, config.teacher, [*held_out, *texts])
+    reference, targets = vectors_of_teacher[: len(held_out)], torch.from_numpy(vectors_of_teacher[len(held_out) :])
     if fit:
         students.fit(student, texts[:_FITTED], targets[:_FITTED].numpy())
     record: dict = {"queries": len(texts), "steps": steps, "cosine": [_cosine(student, held_out, reference)]}
@@ -126,6 +127,18 @@ def imitate(
         optimizer.zero_grad()
     record["cosine"].append(_cosine(student, held_out, reference))
     return record
+
+
+def _teacher_vectors(teacher, folder: str | None, texts: list[str]) -> np.ndarray:
+    """Encode texts, (B, D); those of a teacher from a folder are kept where ``JPQ_QUERY_CACHE`` says."""
+
+    def embed(texts):
+        _speed_up(teacher, len(texts))
+        return embed_queries(teacher, texts)
+
+    local = folder is not None and Path(folder).is_dir()
+    cache = cache_of(folder, max_length=length_limit(teacher, QUERY), prompt=query_prompt(teacher)) if local else None
+    return embed(texts) if cache is None else cache.encode(texts, embed)
 
 
 def _speed_up(teacher, texts: int) -> None:

@@ -11,6 +11,7 @@ from jpq_pyserini.data.made_queries import queries_of
 from jpq_pyserini.encoders.students import fit, some_layers, token_table, with_dimension
 from jpq_pyserini.encoders.text_encoder import embed_queries, kind_of, load_text_encoder
 from jpq_pyserini.index.description import as_text
+from jpq_pyserini.train import student as imitation
 from jpq_pyserini.train.inputs import EncoderSource
 
 from helpers.tiny import WORDS, tiny_encoder
@@ -117,6 +118,24 @@ def test_queries_are_made_of_titles_and_first_sentences(tmp_path):
     (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(each) + "\n" for each in documents))
     made = list(queries_of(Corpus(tmp_path / "corpus.jsonl")))
     assert made == ["A title", "It is one sentence.", "Only one line of text!"]
+
+
+def test_the_vectors_of_the_teacher_are_kept(tiny, full, tmp_path, monkeypatch):
+    monkeypatch.setenv("JPQ_QUERY_CACHE", str(tmp_path))
+    first = imitation._teacher_vectors(full, str(tiny / "encoder"), QUERIES)
+    assert np.allclose(first, embed_queries(full, QUERIES), atol=1e-6)
+    monkeypatch.setattr(imitation, "embed_queries", None)  # is not called again
+    assert np.array_equal(imitation._teacher_vectors(full, str(tiny / "encoder"), QUERIES[::-1]), first[::-1])
+
+
+def test_batches_are_of_similar_length_and_take_each_text_once_a_pass():
+    lengths = np.random.default_rng(0).integers(5, 100, 400)
+    batches = list(imitation._batches(lengths, 10, 70, np.random.default_rng(1)))
+    assert [len(batch) for batch in batches] == [10] * 70
+    assert sorted(np.concatenate(batches[:40])) == list(range(400))
+    spread = [np.ptp(lengths[batch]) for batch in batches[:32]]  # the first 320 are sorted together
+    assert max(spread) < 20
+    assert sorted(spread) != spread  # and come in random order
 
 
 def test_refusals(tiny, queries, tmp_path):
