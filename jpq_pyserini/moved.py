@@ -32,7 +32,6 @@ MOVED = {
     "jpq_pyserini.index.describe": "jpq_pyserini.index.description",
     "jpq_pyserini.index.grow": "jpq_pyserini.index.coding",
     "jpq_pyserini.index.merge": "jpq_pyserini.index.commands",
-    "jpq_pyserini.index.sources": "jpq_pyserini.index.coding",
     "jpq_pyserini.layouts": "jpq_pyserini.index.layouts",
     "jpq_pyserini.lines": "jpq_pyserini.data.lines",
     "jpq_pyserini.neighbours": "jpq_pyserini.codec.neighbours",

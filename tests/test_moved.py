@@ -62,7 +62,6 @@ def test_every_old_module_is_found(package):
 @pytest.mark.parametrize(
     ("old", "new", "name"),
     [
-        ("jpq_pyserini.index.sources", "jpq_pyserini.index.coding", "Source"),
         ("jpq_pyserini.index.grow", "jpq_pyserini.index.coding", "check_codes"),
         ("jpq_pyserini.index.corpus", "jpq_pyserini.data.corpus", "Corpus"),
         ("jpq_pyserini.layouts.inverted", "jpq_pyserini.index.layouts.inverted", "Coarse"),

@@ -20,7 +20,6 @@ from jpq_pyserini.data.embeddings import open_embeddings
 from jpq_pyserini.data.flat import Embeddings
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.attached import growing_dtype
-from jpq_pyserini.index.coding import Source
 from jpq_pyserini.index.collection import JPQIndex
 from jpq_pyserini.index.description import as_text
 from jpq_pyserini.index.directory import query_encoder_copier
@@ -28,6 +27,7 @@ from jpq_pyserini.index.embedding import embed_corpus
 from jpq_pyserini.index.record import IndexRecord, check_record, check_verified, encoder_settings, query_encoder_path
 from jpq_pyserini.index.sharded import write_shards
 from jpq_pyserini.index.shards import refuse_repeated
+from jpq_pyserini.index.sources import Source
 from jpq_pyserini.index.vectors import DEFAULT_DTYPE
 from jpq_pyserini.names import QUERY_ENCODER, VECTORS
 from jpq_pyserini.storage import locked, refuse_existing

@@ -13,7 +13,7 @@ from jpq_pyserini import JPQIndex, TrainConfig, train_index
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.data.topics import read_qrels, read_topics
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.index.coding import Source
+from jpq_pyserini.index.sources import Source
 
 from helpers.embedding_forms import FORMS, HALF, write_form
 from helpers.training import FAST, encoder_weights
