@@ -28,16 +28,14 @@ A command is a module with a ``main`` that is run by :func:`run_main`::
 
 import argparse
 import dataclasses
-import errno
 import io
 import math
-import re
 import shlex
 import sys
 import typing
 from collections.abc import Callable, Sequence
 
-from jpq_pyserini.errors import JPQError, escaped, reason_of
+from jpq_pyserini.errors import JPQError, escaped, line_of
 
 
 def run_main(main) -> typing.NoReturn:
@@ -58,39 +56,6 @@ def run_main(main) -> typing.NoReturn:
             raise
         sys.exit(f"error: {line}")
     sys.exit(status or 0)
-
-
-#: What libraries say that have no exception of their own for it: torch, and CUDA.
-_NO_MEMORY = re.compile(
-    "can't allocate memory|out of memory|cannot allocate memory|Storage size calculation overflowed", re.I
-)
-_REMEDIES = {
-    errno.ENOENT: "check the path",
-    errno.ENOTDIR: "check the path",
-    errno.EISDIR: "name a file in it",
-    errno.EACCES: "change its permissions, or name another",
-    errno.EROFS: "name one on a disk that can be written to",
-    errno.ENAMETOOLONG: "give a shorter name",
-    errno.ELOOP: "mend the symbolic link",
-}
-
-
-def line_of(error: BaseException) -> str | None:
-    """Return the line that a command ends with after an exception; None for one that would be a bug of ours."""
-    if isinstance(error, JPQError):
-        return escaped(str(error))
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
-        reason = f" ({reason_of(error)})" if str(error) else ""
-        return f"not enough memory{reason}: give smaller numbers or inputs, or use a larger machine"
-    if not isinstance(error, OSError):
-        return None
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            f"no space left while writing {escaped(str(error.filename or 'the output'))}: free some space and run again"
-        )
-    where = f"{error.filename}: " if error.filename else ""
-    remedy = _REMEDIES.get(error.errno or 0)
-    return escaped(f"{where}{error.strerror or error}{': ' + remedy if remedy else ''}")
 
 
 def say(text: object = "", end: str = "\n") -> None:

@@ -21,8 +21,8 @@ import inspect
 import os
 import sys
 
-from jpq_pyserini.cli import line_of, note
-from jpq_pyserini.errors import JPQError
+from jpq_pyserini.cli import note
+from jpq_pyserini.errors import JPQError, line_of
 from jpq_pyserini.names import RECORD, SHARDS
 from jpq_pyserini.plugin.ours import BARE, encoder_is_ours, is_index_directory
 
