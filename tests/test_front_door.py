@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import jpq_pyserini
-from jpq_pyserini.__main__ import COMMANDS
+from jpq_pyserini.__main__ import COMMANDS, main
 
 from helpers.processes import run_python
 
@@ -84,8 +84,12 @@ def test_the_console_script():
     assert run_python(script, "--version").stdout == f"jpq_pyserini {jpq_pyserini.__version__}\n"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
-def test_help_of_every_command(name):
-    shown = run_python("-m", "jpq_pyserini", name, "--help", COLUMNS="100").stdout
+def test_help_of_every_command(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["jpq"])
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit) as end:
+        main([name, "--help"])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
     assert shown.startswith(f"usage: jpq {name} ")  # so its parser comes from cli.new_parser

@@ -1,13 +1,13 @@
 """Topics and qrels: the same as Pyserini reads, one clear line for what is wrong, pairs for training."""
 
 import gzip
-import subprocess
-import sys
 
 import pytest
 
 from jpq_pyserini.data.topics import TrainingQuery, read_qrels, read_topics, training_pairs
 from jpq_pyserini.errors import JPQError
+
+from helpers.processes import run_python
 
 # What Pyserini reads, odd things included: sorting, zeros, superfluous columns, blanks, line ends, non-ASCII ids.
 READABLE = {
@@ -29,35 +29,15 @@ READABLE = {
     "lines.jsonl": b'{"id": "9", "title": "nine"}\n{"id": "10", "title": "ten"}\n',
     "adhoc.trec": b"<top>\n<num> Number: 301\n<title> crime\n\n<desc> Description:\nx\n</top>\n",
 }
-PYSERINI_READS = """
-import sys
-from pyserini.query_iterator import TopicsFormat, get_query_iterator
-for path in sys.argv[1:]:
-    print(ascii([(str(qid), text) for qid, text in get_query_iterator(path, TopicsFormat.DEFAULT)]))
-"""
-WE_READ = """
-import sys
-from jpq_pyserini.data.topics import read_topics
-for path in sys.argv[1:]:
-    print(ascii(list(read_topics(path).items())))
-"""
-
-
-def _python(code, *arguments):
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return [line for line in done.stdout.splitlines() if line.startswith("[")]
 
 
 def test_topics_are_what_pyserini_reads(tmp_path):
-    paths = []
+    from pyserini.query_iterator import TopicsFormat, get_query_iterator
+
     for name, content in READABLE.items():
-        paths.append(tmp_path / name)
-        paths[-1].write_bytes(content)
-    ours, theirs = _python(WE_READ, *paths), _python(PYSERINI_READS, *paths)
-    assert len(theirs) == len(paths)
-    assert dict(zip(READABLE, ours, strict=True)) == dict(zip(READABLE, theirs, strict=True))
+        (tmp_path / name).write_bytes(content)
+        theirs = get_query_iterator(str(tmp_path / name), TopicsFormat.DEFAULT)
+        assert list(read_topics(tmp_path / name).items()) == [(str(qid), text) for qid, text in theirs], name
 
 
 def test_plain_files_need_no_java(tmp_path):
@@ -68,16 +48,22 @@ def test_plain_files_need_no_java(tmp_path):
         "read_topics(sys.argv[1]), read_qrels(sys.argv[2])\n"
         "print([name for name in ('pyserini', 'jnius') if name in sys.modules])"
     )
-    assert _python(code, tmp_path / "t.tsv", tmp_path / "q.txt") == ["[]"]
+    assert run_python("-c", code, tmp_path / "t.tsv", tmp_path / "q.txt").stdout == "[]\n"
+
+
+def _told(read, name) -> str:
+    """Return the line that reading ends with."""
+    with pytest.raises(JPQError) as caught:
+        read(name)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 def test_pyserinis_names_and_readers_report_in_one_line():
-    code = (
-        "from jpq_pyserini.errors import JPQError; from jpq_pyserini.data.topics import read_qrels, read_topics\n"
-        "for read, name in ((read_topics, 'dl19-pasage'), (read_qrels, 'dl19-pasage'), (read_qrels, 'zzz')):\n"
-        "    try:\n        read(name)\n    except JPQError as error:\n        print([str(error)])"
+    topics, qrels, hopeless = (
+        _told(read, name)
+        for read, name in ((read_topics, "dl19-pasage"), (read_qrels, "dl19-pasage"), (read_qrels, "zzz"))
     )
-    topics, qrels, hopeless = _python(code)
     assert "neither a file nor one of Pyserini's topics" in topics
     assert "dl19-passage" in topics
     assert "neither a file nor one of Pyserini's qrels" in qrels
@@ -164,12 +150,7 @@ def test_bad_jsonl_and_unknown_endings(tmp_path):
     }
     for name, content in contents.items():
         (tmp_path / name).write_text(content)
-    code = (
-        "import sys; from jpq_pyserini.errors import JPQError; from jpq_pyserini.data.topics import read_topics\n"
-        "for path in sys.argv[1:]:\n"
-        "    try:\n        read_topics(path)\n    except JPQError as error:\n        print([str(error)])"
-    )
-    twice, untitled, keyless, csv = _python(code, *(tmp_path / name for name in contents))
+    twice, untitled, keyless, csv = (_told(read_topics, tmp_path / name) for name in contents)
     assert "2 lines hold only 1 different query ids" in twice
     assert "query '1' has no text" in untitled
     assert "wants lines like" in keyless

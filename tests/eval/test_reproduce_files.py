@@ -3,8 +3,6 @@
 import json
 import re
 import shlex
-import subprocess
-import sys
 
 import pytest
 
@@ -13,6 +11,8 @@ from jpq_pyserini.eval.reproduce import published
 from jpq_pyserini.eval.reproduce.loading import FOLDER, known_experiments, load
 from jpq_pyserini.eval.reproduce.published import read_published
 from jpq_pyserini.eval.reproduce.scoring import judge
+
+from helpers.commands import options_of
 
 GOOD = """\
 title: a title
@@ -160,10 +160,7 @@ def test_flags_of_our_own_commands_exist():
             used.setdefault(command, set()).update(word for word in words if word.startswith("--"))
     assert len(used) >= 4
     for command, flags in used.items():
-        done = subprocess.run(
-            [sys.executable, "-m", *command, "--help"], capture_output=True, text=True, check=True, timeout=300
-        )
-        assert flags <= set(re.findall(r"--[a-z][a-z0-9-]*", done.stdout)), command
+        assert flags <= options_of(*command), command
 
 
 def test_prebuilt_names_are_of_our_catalogue_or_pyserinis():

@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import importlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import NamedTuple
 
 from jpq_pyserini.__main__ import COMMANDS
@@ -30,6 +30,14 @@ def commands() -> Iterator[Command]:
             main = importlib.import_module(f"jpq_pyserini.{module}").main
             for words, parser in _leaves((name,), _parser_of(main)):
                 yield Command(words, main, parser)
+
+
+def options_of(module: str, *words: str) -> Set[str]:
+    """Return the options of ``python -m module words...``."""
+    imported = importlib.import_module(module)
+    if hasattr(imported, "__path__"):
+        imported = importlib.import_module(f"{module}.__main__")
+    return dict(_leaves((), _parser_of(imported.main)))[words]._option_string_actions.keys()
 
 
 def _parser_of(main) -> argparse.ArgumentParser:
