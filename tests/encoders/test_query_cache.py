@@ -6,7 +6,7 @@ import pytest
 from jpq_pyserini.encoders.query_cache import VARIABLE, QueryCache, encoder_key
 from jpq_pyserini.errors import JPQError
 
-from helpers.processes import read_run, run_python
+from helpers.processes import read_run, run_module
 
 
 class Encoder:
@@ -64,10 +64,10 @@ def test_encoders_differ_by_files_and_settings(tmp_path):
 
 @pytest.mark.slow
 def test_the_command_line_gives_the_same_run(tiny, tmp_path):
-    arguments = ["-m", "pyserini.search.faiss", "--encoder", "jpq", "--index", tiny / "index", "--hits", "9"]
+    arguments = ["pyserini.search.faiss", "--encoder", "jpq", "--index", tiny / "index", "--hits", "9"]
     arguments += ["--topics", tiny / "topics.tsv", "--batch-size", "64", "--threads", "1"]
     for name, folder in (("plain", None), ("first", tmp_path / "kept"), ("second", tmp_path / "kept")):
-        run_python(*arguments, "--output", tmp_path / name, **{VARIABLE: folder and str(folder)})
+        run_module(*arguments, "--output", tmp_path / name, **{VARIABLE: folder and str(folder)})
     assert (tmp_path / "kept" / "queries.sqlite").is_file()
     runs = [read_run(tmp_path / name) for name in ("plain", "first", "second")]
     assert runs[0] == runs[1] == runs[2]

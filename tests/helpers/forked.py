@@ -1,20 +1,41 @@
-"""Commands in processes of their own that begin at once: forked from one that has imported what they need."""
+"""Commands in processes of their own that begin at once: forked from one that has imported the libraries they need.
 
+Importing torch and transformers is most of what a small command costs. The process that is forked has imported nothing
+of Pyserini and has no JVM, so a child is what ``python -m`` would be, a few seconds later.
+"""
+
+import atexit
+import functools
 import multiprocessing
 import os
+import runpy
+import subprocess
 import sys
+import tempfile
+from multiprocessing import forkserver
 from pathlib import Path
 
 from jpq_pyserini.__main__ import main
 from jpq_pyserini.cli import run_main
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    [
-        *("jpq_pyserini.index.__main__", "jpq_pyserini.train.__main__", "jpq_pyserini.prebuilt.packing"),
-        *("jpq_pyserini.eval.rerank.__main__", "jpq_pyserini.eval.fusion.__main__", "sentence_transformers"),
-    ]
-)
+_LIBRARIES = ["faiss", "pandas", "scipy.stats", "sklearn", "sentence_transformers", "torch", "transformers"]
+_AT_ONCE = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}  # read when the libraries are imported
+
+
+@functools.cache
+def _context():
+    """The process to fork from, started."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_LIBRARIES)
+    before = {name: os.environ.get(name) for name in _AT_ONCE}
+    os.environ.update(_AT_ONCE)
+    forkserver.ensure_running()
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+    return context
 
 
 class Forked:
@@ -26,8 +47,8 @@ class Forked:
 
     def __init__(self, words, folder: Path, gate=None):
         self._said = folder.parent / f"said-{id(self)}"
-        work = tuple(map(str, words)), str(folder), str(self._said), dict(os.environ), gate
-        self.process = _CONTEXT.Process(target=_run, args=work, daemon=True)
+        work = _jpq, tuple(map(str, words)), folder, dict(os.environ), self._said, self._said, gate
+        self.process = _context().Process(target=_run, args=work, daemon=True)
         self.process.start()
 
     def wait(self, seconds: float = 120) -> tuple[int | None, str]:
@@ -44,17 +65,52 @@ class Forked:
 
 def barrier(parties: int):
     """Return a gate that opens when so many commands stand before it."""
-    return _CONTEXT.Barrier(parties)
+    return _context().Barrier(parties)
 
 
-def _run(words, folder, said, environment, gate) -> None:
+def run_forked(module: str, arguments, cwd, environment: dict[str, str]) -> subprocess.CompletedProcess:
+    """Run ``python -m module arguments...`` in a forked process, in just this environment."""
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder) / "out", Path(folder) / "err"
+        work = _module, (module, *arguments), cwd or os.getcwd(), environment, out, err
+        process = _context().Process(target=_run, args=work)
+        process.start()
+        process.join(600)
+        if process.exitcode is None:
+            process.kill()
+            raise subprocess.TimeoutExpired([module, *arguments], 600)
+        return subprocess.CompletedProcess([module, *arguments], process.exitcode, out.read_text(), err.read_text())
+
+
+def _jpq(words) -> None:
+    run_main(lambda: main(words))
+
+
+def _module(words) -> None:
+    sys.argv[:] = words
+    sys.path[:] = ["", *(path for path in sys.path if path not in ("", str(Path(__file__).parents[1])))]
+    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+
+
+def _run(command, words, folder, environment, out, err, gate=None) -> None:
+    """Become a new process that runs ``command``, a function, and ends as an interpreter does."""
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    for stream in (1, 2):
+    multiprocessing.process.ORIGINAL_DIR = os.getcwd()  # where processes that the command spawns begin
+    for stream, path in ((1, out), (2, err)):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(handle, stream)
+        os.close(handle)
     sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
     if gate is not None:
         gate.wait(100)
-    run_main(lambda: main(words))
+    try:
+        command(words)
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        sys.exit(1)
+    finally:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()

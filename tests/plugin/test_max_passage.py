@@ -6,7 +6,7 @@ import pytest
 from jpq_pyserini.data.runs import read_run
 from jpq_pyserini.eval.measures import trec_order
 
-from helpers.processes import run_python
+from helpers.processes import run_module
 from helpers.tiny import tiny_corpus, tiny_index
 
 PASSAGES = 3
@@ -22,7 +22,7 @@ def test_max_passage_gives_each_document_its_best_passage(tiny, tmp_path):
     tiny_index(tmp_path / "index", tiny / "encoder", texts, docids=docids)
     flags = ["--encoder", "jpq", "--index", tmp_path / "index", "--topics", tiny / "topics.tsv", "--batch-size", 8]
     maxp = ["--hits", 300, "--max-passage", "--max-passage-hits", 20]
-    run_python("-m", "pyserini.search.faiss", *flags, *maxp, "--output", tmp_path / "run.txt")
+    run_module("pyserini.search.faiss", *flags, *maxp, "--output", tmp_path / "run.txt")
     run = read_run(tmp_path / "run.txt")
 
     index = faiss.read_index(str(tmp_path / "index" / "index"))

@@ -12,7 +12,7 @@ from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.index.layouts import LAYOUTS
 from jpq_pyserini.plugin.encoders import JPQQueryEncoder
 
-from helpers.processes import WITHOUT_HOOK, read_run, run_python
+from helpers.processes import WITHOUT_HOOK, read_run, run_module, run_python
 
 from pyserini.encode import AutoQueryEncoder  # isort: skip
 from pyserini.search.faiss import FaissSearcher  # isort: skip
@@ -116,12 +116,12 @@ def test_vectors_cut_short_are_told_before_or_while_searching(layouts, queries, 
 def test_the_command_lines_of_pyserini(layouts, tiny, queries, tmp_path):
     directory = layouts / "fastscan"
 
-    def search(
-        name, *flags, encoder="jpq", index=directory, before=("-m", "pyserini.search.faiss"), check=True, **more
-    ):
+    forked = partial(run_module, "pyserini.search.faiss")
+
+    def search(name, *flags, index=directory, encoder="jpq", start=forked, **more):
         given = ["--encoder", encoder, "--index", index, "--topics", tiny / "topics.tsv", "--hits", 10]
-        done = run_python(*before, *given, "--output", tmp_path / name, *flags, check=check, **more)
-        if not check:
+        done = start(*given, "--output", tmp_path / name, *flags, **more)
+        if done.returncode:
             return None, done
         run = read_run(tmp_path / name)
         return [run[f"q{i}"] for i in range(len(queries))], done
@@ -138,8 +138,9 @@ def test_the_command_lines_of_pyserini(layouts, tiny, queries, tmp_path):
     assert codes == search("plain", index=tiny / "index")[0]
 
     # stock Pyserini opens the directory and gives the codes' own run
-    stock = {"encoder": tiny / "encoder" / "plain", "before": ("-c", WITHOUT_HOOK), "JPQ_PYSERINI_HOOK": "0"}
-    for hits, right in zip(search("stock", "--pooling", "mean", index=layouts / "pq", **stock)[0], codes, strict=True):
+    stock = partial(run_python, "-c", WITHOUT_HOOK, JPQ_PYSERINI_HOOK="0")
+    given = {"index": layouts / "pq", "encoder": tiny / "encoder" / "plain", "start": stock}
+    for hits, right in zip(search("stock", "--pooling", "mean", **given)[0], codes, strict=True):
         assert np.allclose([score for _, score in hits], [score for _, score in right], atol=1e-4)
 
     damaged = shutil.copytree(directory, tmp_path / "damaged")
