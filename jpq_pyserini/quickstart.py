@@ -9,7 +9,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from jpq_pyserini.cli import new_parser, positive_int, run_main
 from jpq_pyserini.encoders.minilm import dimension_of, find_encoder, pyserini_pooling, token_limit
-from jpq_pyserini.eval.reproduce.__main__ import main as reproduce
 from jpq_pyserini.eval.reproduce.loading import load
 from jpq_pyserini.names import QUERY_ENCODER
 
@@ -59,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             values["max_length"] = str(min(int(values["max_length"]), token_limit(folder)))
     words = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
     words += ["--dry-run"] if args.dry_run else ["--display-commands"]
+    from jpq_pyserini.eval.reproduce.__main__ import main as reproduce
+
     return reproduce(["quickstart", "--directory", args.output, "--threads", str(args.threads), *words])
 
 

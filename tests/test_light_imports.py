@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-_HEAVY = ("torch", "transformers", "sentence_transformers", "faiss", "pyserini", "accelerate", "pandas", "scipy")
+_HEAVY = ("torch", "transformers", "sentence_transformers", "faiss", "pyserini", "accelerate", "pandas", "scipy", "ray")
 # A process that has imported nothing runs each command in a fork of itself.
 _CODE = f"""
 import contextlib, importlib, io, json, os, sys
@@ -40,11 +40,18 @@ _GROUPS = {
         *([["index", name, "--help"] for name in ("embed", "add", "merge", "build", "convert", "vectors", "describe")]),
         ["index", "embed", "--corpus", "c"],
     ),
+    "distributed": tuple(["distributed", *name, "--help"] for name in ([], ["build"], ["embed"], ["search"])),
     "eval": tuple(
         [name, "--help"]
-        for name in ("compare", "fusion", "rerank", "rerank-train", "figures", "submission", "reproduce")
+        for name in ("compare", "fusion", "rerank", "rerank-train", "figures", "submission", "expansion", "reproduce")
     ),
-    "bench": (["nprobe", "--help"], ["memory", "--help"], ["nprobe", "--index"]),
+    "bench": (
+        *([name, "--help"] for name in ("latency", "gpu", "backends", "nprobe", "memory", "scale", "train-step")),
+        ["latency", "--documents", "many", "--output", "o"],
+        ["gpu", "--minutes", "few", "--output", "o"],
+        ["train-step", "--m", "x"],
+        ["nprobe", "--index"],
+    ),
 }
 
 

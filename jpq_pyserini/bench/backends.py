@@ -7,21 +7,25 @@ import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jpq_pyserini import cli, tables
 from jpq_pyserini.bench.records import write_record
 from jpq_pyserini.data.topics import read_qrels, read_topics
-from jpq_pyserini.encoders import backends
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.measures import evaluate, mean
-from jpq_pyserini.index import IndexDirectory, IndexRecord, query_encoder_path
-from jpq_pyserini.index.exact import ExactIndex
-from jpq_pyserini.index.rescoring import scored_index, wanted_candidates
+from jpq_pyserini.index.record import IndexRecord, query_encoder_path
+from jpq_pyserini.lazy import Later
 from jpq_pyserini.timing import Timing, measure_in_turns, summary
+
+if TYPE_CHECKING:
+    from jpq_pyserini.index.exact import ExactIndex
+
+directories = Later("jpq_pyserini.index.directory")
+backends, rescoring = Later("jpq_pyserini.encoders.backends"), Later("jpq_pyserini.index.rescoring")
 
 _MODULE = "jpq_pyserini.bench.backends"
 _MEASURES = ("RR@10", "R@100")
@@ -39,7 +43,7 @@ class System:
     """
 
     model: Any
-    index: ExactIndex
+    index: "ExactIndex"
     docids: Sequence[str]
 
     def encode(self, queries: Sequence[str]) -> np.ndarray:
@@ -105,9 +109,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def open_systems(directory: str | os.PathLike) -> dict[str, System]:
     """Return backend to system, of the backends that the query encoder of an index has been exported for."""
-    folder, rescore = query_encoder_path(directory), wanted_candidates(recorded=IndexRecord.read(directory).rescore)
-    parts = IndexDirectory.open(directory, codec=False, vectors=rescore != 0)
-    index = scored_index(parts, rescore)
+    folder = query_encoder_path(directory)
+    rescore = rescoring.wanted_candidates(recorded=IndexRecord.read(directory).rescore)
+    parts = directories.IndexDirectory.open(directory, codec=False, vectors=rescore != 0)
+    index = rescoring.scored_index(parts, rescore)
     systems: dict[str, System] = {}
     for backend in backends.BACKENDS:
         model = load_text_encoder(str(folder))

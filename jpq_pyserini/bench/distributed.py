@@ -13,21 +13,27 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jpq_pyserini import cli, tables
 from jpq_pyserini.bench import procfs
 from jpq_pyserini.bench.records import write_record
-from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.data.corpus import Corpus
 from jpq_pyserini.distributed.cluster import Pool, connected
-from jpq_pyserini.distributed.job import Job
 from jpq_pyserini.distributed.work import Task, Worker, counted_file, docids_file, shard_folder
 from jpq_pyserini.encoders.limits import BATCH_SIZE
-from jpq_pyserini.index.collection import JPQIndex
 from jpq_pyserini.index.record import encoder_settings
+from jpq_pyserini.lazy import Later
 from jpq_pyserini.timing import timed
+
+if TYPE_CHECKING:
+    from jpq_pyserini.distributed.job import Job
+    from jpq_pyserini.index.collection import JPQIndex
+
+collection, jobs = Later("jpq_pyserini.index.collection"), Later("jpq_pyserini.distributed.job")
+quantizer = Later("jpq_pyserini.codec.quantizer")
 
 _MODULE = "jpq_pyserini.bench.distributed"
 _BITS, _DIMENSION = 8, 768
@@ -64,8 +70,8 @@ def measure_merge(rows: int, m: int, work: Path, seed: int) -> dict[str, float]:
     """Return what it takes to put shards of so many random codes together, as ``distributed build`` does at its end."""
     rng = np.random.default_rng(seed)
     centroids = rng.standard_normal((m, 1 << _BITS, _DIMENSION // m), dtype=np.float32)
-    codec = ProductQuantizer(centroids, centroids, np.eye(_DIMENSION, dtype=np.float32))
-    like = JPQIndex(codec, np.zeros((1, m), np.uint8), ["d"])
+    codec = quantizer.ProductQuantizer(centroids, centroids, np.eye(_DIMENSION, dtype=np.float32))
+    like = collection.JPQIndex(codec, np.zeros((1, m), np.uint8), ["d"])
     job = _counted(rows, work)
     _, check = timed(job.cut)
     for number, part in enumerate(job.parts):
@@ -89,10 +95,10 @@ def measure_merge(rows: int, m: int, work: Path, seed: int) -> dict[str, float]:
     }
 
 
-def _counted(rows: int, work: Path) -> Job:
+def _counted(rows: int, work: Path) -> "Job":
     """Return the job of a collection that is said to have so many documents, with their docids."""
     (work / "corpus.jsonl").write_text('{"id": "d", "contents": "d"}\n', encoding="utf-8")
-    job = Job(Corpus(work / "corpus.jsonl"), work / "out", {}, resume=False)
+    job = jobs.Job(Corpus(work / "corpus.jsonl"), work / "out", {}, resume=False)
     job.work.claim()
     with open(docids_file(job.folder, 0), "w", encoding="utf-8") as file:
         file.writelines(f"msmarco_passage_{row:09d}\n" for row in range(rows))
@@ -101,7 +107,7 @@ def _counted(rows: int, work: Path) -> Job:
     return job
 
 
-def _with_faiss_index(index: JPQIndex) -> JPQIndex:
+def _with_faiss_index(index: "JPQIndex") -> "JPQIndex":
     index.faiss_index  # noqa: B018 (built and kept)
     return index
 
@@ -109,7 +115,7 @@ def _with_faiss_index(index: JPQIndex) -> JPQIndex:
 def measure_worker(like: str, corpus: str, work: Path, batch_size: int) -> dict[str, float]:
     """Return the documents a second that one worker of one thread counts and codes, after its model is loaded."""
     task = Task(encoder_settings(like), batch_size, like=os.path.abspath(like))
-    job = Job(Corpus(corpus), work / "out", {}, resume=False)
+    job = jobs.Job(Corpus(corpus), work / "out", {}, resume=False)
     worker = Worker(task, job.folder)
     counts, count = timed(lambda: [worker.count(*each) for _, each in job.counting()])
     job.cut()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from jpq_pyserini.bench.train_step import PHASES, PublishedStep
+from jpq_pyserini.bench.published_step import PHASES, PublishedStep
 from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.data.topics import TrainingQuery
 from jpq_pyserini.encoders.text_encoder import load_text_encoder

@@ -226,3 +226,10 @@ def test_twenty_dead_workers_and_five_dead_commands(cluster, tiny, tmp_path):
         assert done.returncode == 0, done.stderr
     assert killer.kills == 20
     assert files_of(tmp_path / "many") == files_of(tmp_path / "one")
+
+
+def test_what_handing_out_work_costs(cluster):
+    from jpq_pyserini.bench.distributed import measure_ray
+
+    found = measure_ray(workers=2, pieces=20)
+    assert 0 < found["per_piece"] < found["start_workers"]

@@ -6,16 +6,17 @@ that is stopped early leaves those it made. Without a GPU small sizes are run, w
 
 import platform
 
-import torch
-
-from jpq_pyserini.bench.gpu import encoding, search, training
 from jpq_pyserini.bench.gpu.clock import Clock
 from jpq_pyserini.bench.records import write_record
 from jpq_pyserini.cli import add_device, add_output, bounded, new_parser, progress, run_main, say
+from jpq_pyserini.lazy import Later
 
 MODULE = "jpq_pyserini.bench.gpu"
 #: Name, part, share of the time.
-PARTS = (("search", search, 0.5), ("training", training, 0.35), ("encoding", encoding, 0.15))
+PARTS = tuple(
+    (name, Later(f"jpq_pyserini.bench.gpu.{name}"), share)
+    for name, share in (("search", 0.5), ("training", 0.35), ("encoding", 0.15))
+)
 
 
 def main(argv=None) -> None:
@@ -28,6 +29,8 @@ def main(argv=None) -> None:
     parser.add_argument("--parts", nargs="+", choices=[name for name, _, _ in PARTS], help="only these parts")
     add_device(parser, what="torch device")
     args = parser.parse_args(argv)
+    import torch
+
     device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")
     small = not device.startswith("cuda")
     name = torch.cuda.get_device_name(device) if not small else f"{platform.machine()} CPU, small sizes"

@@ -4,8 +4,6 @@ import statistics
 import time
 from collections.abc import Callable
 
-import torch
-
 from jpq_pyserini.timing import measure
 
 
@@ -44,6 +42,8 @@ class Clock:
         def once(_=None):
             function()
             if device.startswith("cuda"):
+                import torch
+
                 torch.cuda.synchronize()
 
         left = self.left()

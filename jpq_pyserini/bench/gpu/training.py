@@ -9,7 +9,7 @@ import torch
 from jpq_pyserini.bench.gpu.clock import Clock, OutOfTimeError
 from jpq_pyserini.bench.gpu.models import SIZES, random_encoder, random_texts
 from jpq_pyserini.bench.gpu.search import reason
-from jpq_pyserini.bench.train_step import PHASES, PublishedStep
+from jpq_pyserini.bench.published_step import PHASES, PublishedStep
 from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.data.topics import TrainingQuery
 from jpq_pyserini.train.config import TrainConfig

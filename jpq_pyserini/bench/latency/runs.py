@@ -17,7 +17,9 @@ from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.facts import Facts, write_facts
 from jpq_pyserini.eval.measures import evaluate, mean
 from jpq_pyserini.eval.report import FORMS, form_of, write_forms
-from jpq_pyserini.index.exact import as_trec_eval_reads, best_first
+from jpq_pyserini.lazy import Later
+
+exact = Later("jpq_pyserini.index.exact")
 
 _MEASURES = ("RR@10", "R@100")
 
@@ -57,8 +59,8 @@ def ranked(scores: np.ndarray, rows: np.ndarray, docids: Sequence[str]) -> list[
     hits = []
     for their_scores, their_rows in zip(scores, rows, strict=True):
         found = their_rows >= 0
-        read, kept = as_trec_eval_reads(their_scores[found].astype(np.float64)), their_rows[found]
-        order = best_first(read, kept, docids, len(kept))
+        read, kept = exact.as_trec_eval_reads(their_scores[found].astype(np.float64)), their_rows[found]
+        order = exact.best_first(read, kept, docids, len(kept))
         hits.append({docids[int(kept[at])]: float(read[at]) for at in order})
     return hits
 

@@ -3,8 +3,8 @@
 import gc
 import multiprocessing
 from collections.abc import Sequence
+from importlib import import_module
 
-import faiss  # noqa: F401  before memory is first measured
 import numpy as np
 
 from jpq_pyserini.bench import procfs
@@ -70,6 +70,7 @@ class Worker:
 
 class _Server:
     def __init__(self, system: str, data: Data, queries: np.ndarray | Sequence[str]):
+        import_module("faiss")  # before memory is first measured
         self._before = procfs.resident()
         self._queries = queries if isinstance(queries, np.ndarray) else np.array(queries, dtype=object)
         self._vectors = StoredVectors.open(data.stored) if data.stored else None

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from jpq_pyserini.codec.euclidean import missing_lengths
+from jpq_pyserini.lazy import Later
+
+euclidean = Later("jpq_pyserini.codec.euclidean")
 
 _ALIKE = 1e-5
 
@@ -20,7 +22,7 @@ class Euclidean:
     """
 
     def __init__(self, vectors: np.ndarray, multiple_of: int = 1):
-        self._square, missing = missing_lengths(vectors)
+        self._square, missing = euclidean.missing_lengths(vectors)
         count, dimension = vectors.shape
         more = int((missing**2).max() > self._square * _ALIKE)
         self._width = -(-(dimension + more) // multiple_of) * multiple_of

@@ -3,13 +3,16 @@
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import faiss
 import numpy as np
 
 from jpq_pyserini.bench.systems._base import Data, Searcher, SettingError
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.lazy import Later
 from jpq_pyserini.timing import timed
+
+faiss = Later("faiss")
 
 _ROWS = 1 << 16
 #: Embeddings that training gets; of them Faiss draws 256 a centroid.
@@ -39,9 +42,9 @@ class FaissSearcher(Searcher):
         faiss.omp_set_num_threads(count)
 
 
-def built(key: str, data: Data, metric: int = faiss.METRIC_INNER_PRODUCT) -> faiss.Index:
-    """Build what Faiss's index factory calls ``key`` from the embeddings."""
-    index = faiss.index_factory(data.dimension, key, metric)
+def built(key: str, data: Data, metric: int | None = None):
+    """Build what Faiss's index factory calls ``key`` from the embeddings, by inner product unless told otherwise."""
+    index = faiss.index_factory(data.dimension, key, faiss.METRIC_INNER_PRODUCT if metric is None else metric)
     if not index.is_trained:
         train(index, training_sample(data))
     add(index, data)
@@ -53,7 +56,7 @@ def training_sample(data: Data) -> np.ndarray:
     return data.sample(TRAINING_ROWS)
 
 
-def train(index: faiss.Index, vectors: np.ndarray) -> None:
+def train(index, vectors: np.ndarray) -> None:
     """Train an index, without the warnings that Faiss prints for small collections."""
     inner = index
     if isinstance(index, faiss.IndexPreTransform | faiss.IndexRefine):
@@ -66,14 +69,14 @@ def train(index: faiss.Index, vectors: np.ndarray) -> None:
     index.train(vectors)
 
 
-def add(index: faiss.Index, data: Data) -> None:
+def add(index, data: Data) -> None:
     """Add the embeddings, a part at a time."""
     vectors = data.embeddings()
     for start in range(0, len(vectors), _ROWS):
         index.add(np.ascontiguousarray(vectors[start : start + _ROWS]))
 
 
-def set_nprobe(index: faiss.Index, nprobe: int) -> None:
+def set_nprobe(index, nprobe: int) -> None:
     """Let queries visit ``nprobe`` lists; the HNSW over the lists, if there is one, looks for twice as many.
 
     Raises:
@@ -88,7 +91,7 @@ def set_nprobe(index: faiss.Index, nprobe: int) -> None:
         quantizer.hnsw.efSearch = max(16, 2 * nprobe)
 
 
-def opq(data: Data) -> tuple[faiss.OPQMatrix, float]:
+def opq(data: Data) -> tuple[Any, float]:
     """Return Faiss's OPQ rotation for ``data.bytes`` sub-vectors, and the seconds saved by finding it made.
 
     It is kept beside the embeddings, so that the systems that start with it share one.

@@ -9,13 +9,14 @@ thresholds add to a score is the same for all documents.
 
 from functools import partial
 
-import faiss
 import numpy as np
 
 from jpq_pyserini.bench.systems._base import Data, System
 from jpq_pyserini.bench.systems._faiss import TRAINING_ROWS, FaissSearcher, add
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.index import layouts
+from jpq_pyserini.lazy import Later
+
+faiss, layouts = Later("faiss"), Later("jpq_pyserini.index.layouts")
 
 #: (256, 8): the signs that the bits of a byte stand for.
 _SIGNS = 2 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.float32) - 1

@@ -2,11 +2,12 @@
 
 import os
 
-import faiss
-
 from jpq_pyserini.bench.systems._base import Data, System
 from jpq_pyserini.bench.systems._faiss import FaissSearcher, built
+from jpq_pyserini.lazy import Later
 from jpq_pyserini.names import INDEX
+
+faiss = Later("faiss")
 
 
 def _flat(data: Data):

@@ -2,10 +2,11 @@
 
 from functools import partial
 
-import faiss
-
 from jpq_pyserini.bench.systems._base import Data, System
 from jpq_pyserini.bench.systems._faiss import FaissSearcher, add
+from jpq_pyserini.lazy import Later
+
+faiss = Later("faiss")
 
 _CONSTRUCTION = 100
 _EF = (16, 32, 64, 128, 256, 512)

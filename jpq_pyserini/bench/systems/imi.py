@@ -7,12 +7,14 @@ bits and some millions. Faiss has it for Euclidean distance only, which inner pr
 
 from math import ceil, log2
 
-import faiss
 import numpy as np
 
 from jpq_pyserini.bench.systems._base import Data, System
 from jpq_pyserini.bench.systems._euclidean import Euclidean
 from jpq_pyserini.bench.systems._faiss import FaissSearcher, set_nprobe, train
+from jpq_pyserini.lazy import Later
+
+faiss = Later("faiss")
 
 _TRAINING_ROWS = 1 << 20
 

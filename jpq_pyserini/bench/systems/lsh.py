@@ -5,11 +5,12 @@ Queries are bits as well, and documents are ranked by Hamming distance: scores a
 
 from functools import partial
 
-import faiss
-
 from jpq_pyserini.bench.systems._base import Data, System
 from jpq_pyserini.bench.systems._faiss import TRAINING_ROWS, FaissSearcher, built
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.lazy import Later
+
+faiss = Later("faiss")
 
 
 class _Hamming(FaissSearcher):

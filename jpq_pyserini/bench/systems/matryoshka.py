@@ -7,12 +7,14 @@ one, what is left of them is brought to it again, as sentence-transformers does 
 
 from functools import partial
 
-import faiss
 import numpy as np
 
 from jpq_pyserini.bench.systems._base import Data, System
 from jpq_pyserini.bench.systems._faiss import TRAINING_ROWS, FaissSearcher
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.lazy import Later
+
+faiss = Later("faiss")
 
 _ALIKE = 1e-3  # how far lengths may be from one
 

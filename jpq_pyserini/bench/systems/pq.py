@@ -3,8 +3,6 @@
 PQ; OPQ, which rotates first; and HNSW+OPQ, whose codes lie in 4·√N inverted lists that an HNSW finds for a query.
 """
 
-import faiss
-
 from jpq_pyserini.bench.systems._base import Data, System
 from jpq_pyserini.bench.systems._faiss import (
     TRAINING_ROWS,
@@ -17,7 +15,9 @@ from jpq_pyserini.bench.systems._faiss import (
     train,
     training_sample,
 )
-from jpq_pyserini.index import layouts
+from jpq_pyserini.lazy import Later
+
+faiss, layouts = Later("faiss"), Later("jpq_pyserini.index.layouts")
 
 
 def _pq(data: Data):

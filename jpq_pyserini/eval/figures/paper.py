@@ -2,10 +2,15 @@
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from jpq_pyserini.eval.facts import Facts
-from jpq_pyserini.eval.reproduce.published import Published, read_published
+from jpq_pyserini.lazy import Later
+
+if TYPE_CHECKING:
+    from jpq_pyserini.eval.reproduce.published import Published
+
+published = Later("jpq_pyserini.eval.reproduce.published")
 
 _PAPER = "jpq-cikm2021"
 _GIB = 1 << 30
@@ -49,7 +54,7 @@ def points_of_paper(name: str) -> list[tuple[Facts, dict[str, float]]]:
     collection = COLLECTIONS[name]
     numbers_of: dict[str, list[Published]] = {}
     sized: dict[str, None] = {}  # in the order of tables 1, 3 and 5
-    for number in read_published(_PAPER):
+    for number in published.read_published(_PAPER):
         if collection.topic_key == number.topic_key or collection.of == number.of:
             if number.fact == "index GB":
                 sized[number.system] = None
@@ -78,12 +83,12 @@ def points_of_paper(name: str) -> list[tuple[Facts, dict[str, float]]]:
 _UNUSED = ("GPU s", "GPUs", "latency ms")
 
 
-def _stated(numbers: Sequence[Published], name: str | None) -> float | None:
+def _stated(numbers: "Sequence[Published]", name: str | None) -> float | None:
     """Return the absolute number of a fact or measure, if a table prints it."""
     return next((number.value for number in numbers if name in (number.fact, number.measure) and number.value), None)
 
 
-def _value(number: Published, numbers: Sequence[Published], jpq: Sequence[Published]) -> float | None:
+def _value(number: "Published", numbers: "Sequence[Published]", jpq: "Sequence[Published]") -> float | None:
     """Return the value of a measure; that of JPQ, changed by so many per cent, where only this is printed."""
     stated, relative = _stated(numbers, number.measure), _RELATIVE.fullmatch(number.text)
     base = _stated(jpq, number.measure)
@@ -92,7 +97,7 @@ def _value(number: Published, numbers: Sequence[Published], jpq: Sequence[Publis
     return stated
 
 
-def _bytes(numbers: Sequence[Published], jpq: Sequence[Published], documents: int) -> float | None:
+def _bytes(numbers: "Sequence[Published]", jpq: "Sequence[Published]", documents: int) -> float | None:
     """Return the bytes of the index per document."""
     if (stated := _stated(numbers, "index GB")) is not None:
         return stated * _GIB / documents
