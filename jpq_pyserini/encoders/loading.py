@@ -26,7 +26,8 @@ _LOCK = threading.Lock()
 _UNUSED = re.compile(r"(^|\.)pooler\.")
 _HEADS = re.compile(
     r"(^|\.)(pooler|cls|lm_head|mlm_head|classifier|qa_outputs|predictions|discriminator_predictions|"
-    r"generator_predictions|generator_lm_head|vocab_transform|vocab_layer_norm|vocab_projector|score|sop_classifier)\.|"
+    r"generator_predictions|generator_lm_head|vocab_transform|vocab_layer_norm|vocab_projector|score|sop_classifier|"
+    r"mask_predictions|lm_predictions)\.|^head\.(dense|norm)\.|^decoder\.(weight|bias)$|"  # ModernBERT's
     r"position_ids$|rotary_emb\.inv_freq$"
 )
 _WORDS = 100  # of a vocabulary that its tokenizer is asked to find
@@ -65,6 +66,8 @@ def load_model(name_or_path: str, pooling: str | None, l2_norm: bool, device: st
         _check_vocabulary(name_or_path, tokenizer, transformer)
         if getattr(tokenizer, "pad_token", "") is None and tokenizer.eos_token is not None:  # as in many decoders
             tokenizer.pad_token = tokenizer.eos_token
+        if hasattr(transformer, "wpe"):  # GPT-2 and its kind, whose positions count the padding before a text, too
+            tokenizer.padding_side = "right"
     return model.float()
 
 
@@ -241,6 +244,11 @@ def _check_vocabulary(name_or_path: str, tokenizer, transformer) -> None:
         )
     plain = (word.strip("▁Ġ#") for word in tokenizer.get_vocab() if word not in tokenizer.all_special_tokens)
     known = list(itertools.islice((word for word in plain if word.isalnum()), _WORDS))
+    if not known:
+        raise JPQError(
+            f"{name_or_path}: its tokenizer knows no words: copy the tokenizer files of this model (tokenizer.json, "
+            "tokenizer_config.json, vocabulary) into the folder"
+        )
     if len(set(tokenizer(" ".join(known), verbose=False)["input_ids"])) < len(known) / 10:
         raise JPQError(
             f"{name_or_path}: its tokenizer, a {type(tokenizer).__name__}, does not know its own words ({known[0]}): "

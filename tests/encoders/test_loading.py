@@ -64,7 +64,8 @@ def test_weights_that_are_left_over_or_lacking(copied):
 
 
 def test_a_pooler_and_heads_of_other_tasks_do_not_matter(encoder, copied):
-    heads = {"cls.predictions.bias": torch.ones(2)}
+    names = ("cls.predictions.bias", "head.norm.weight", "decoder.bias", "mask_predictions.dense.weight")  # four kinds
+    heads = {name: torch.ones(2) for name in names}
     weights_of(copied, lambda weights: {n: value for n, value in weights.items() if "pooler" not in n} | heads)
     expected = embed_queries(load_text_encoder(str(encoder)), QUERIES)
     np.testing.assert_allclose(embed_queries(load_text_encoder(str(copied)), QUERIES), expected, atol=1e-6)
@@ -75,6 +76,17 @@ def test_tokenizer_files_are_missing(copied):
         (copied / name).unlink(missing_ok=True)
     with pytest.raises(JPQError, match=r"its tokenizer has 5 words, its word embeddings are 201: copy the tokenizer"):
         load_text_encoder(str(copied))
+
+
+def test_a_tokenizer_of_special_words_only(tmp_path):
+    """What transformers makes of a T5 folder without tokenizer files has a hundred words, all of them special."""
+    from transformers import T5Config, T5EncoderModel
+
+    T5EncoderModel(T5Config(vocab_size=150, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)).save_pretrained(
+        tmp_path
+    )
+    with pytest.raises(JPQError, match="its tokenizer knows no words: copy the tokenizer files"):
+        load_text_encoder(str(tmp_path), pooling="mean")
 
 
 def test_tokenizer_files_of_another_kind_than_the_model(encoder, tmp_path):
@@ -161,9 +173,10 @@ def test_static_embeddings(encoder, tmp_path):
         exported(model, "onnx")
 
 
-def test_a_decoder_with_left_padding_and_no_padding_token(tmp_path):
+@pytest.mark.parametrize("kind", ["qwen2", "gpt2"])  # with rotary positions, and with absolute ones
+def test_a_decoder_with_left_padding_and_no_padding_token(tmp_path, kind):
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
+    from transformers import GPT2Config, GPT2Model, PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
 
     folder = tmp_path / "decoder"
     pieces = Tokenizer(models.BPE())
@@ -173,19 +186,14 @@ def test_a_decoder_with_left_padding_and_no_padding_token(tmp_path):
     pieces.train_from_iterator([" ".join(WORDS)], trainer)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=pieces, eos_token="<|endoftext|>", padding_side="left")
     tokenizer.save_pretrained(folder)
-    config = Qwen2Config(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=64,
-        initializer_range=0.2,
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 64}
+    shape |= {"vocab_size": len(tokenizer), "initializer_range": 0.2}
+    config = (
+        Qwen2Config(num_key_value_heads=2, intermediate_size=64, **shape) if kind == "qwen2" else GPT2Config(**shape)
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        decoder = Qwen2Model(config).eval()
+        decoder = {"qwen2": Qwen2Model, "gpt2": GPT2Model}[kind](config).eval()
     decoder.save_pretrained(folder)
     model = load_text_encoder(str(folder), pooling="lasttoken")
     together = embed_queries(model, QUERIES)
