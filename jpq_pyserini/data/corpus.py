@@ -35,8 +35,8 @@ class Corpus:
 
     A line is ``{"id": …, "contents": …}``; as Pyserini does, ``_id`` and ``docid`` are taken for ``id``. Without
     ``contents``, ``title`` and ``text`` are joined by a newline (BEIR), ``passage`` is the text and ``pid`` the id, or
-    ``title``, ``headings`` and ``body`` are joined (MS MARCO v2). As in Anserini's JsonCollection, a ``.json`` file may
-    also be one such object or a list of them, and folders in the folder are read.
+    ``title``, ``headings`` and ``body`` or ``segment`` are joined (MS MARCO v2). As in Anserini's JsonCollection, a
+    ``.json`` file may also be one such object or a list of them, and folders in the folder are read.
 
     Lines with tabs are read, too: MS MARCO's ``collection.tsv`` (id, text) and documents (id, URL, title, body), and
     files whose first line names the columns. A folder without JSON files is read for ``.tsv`` and ``.gz``.
@@ -96,7 +96,8 @@ class Corpus:
         return docids
 
 
-_TEXTS = (("contents",), ("title", "text"), ("passage",), ("title", "headings", "body"))
+_V2 = ("title", "headings")
+_TEXTS = (("contents",), ("title", "text"), ("passage",), (*_V2, "body"), (*_V2, "segment"))
 _EXAMPLE = ' {"id": "doc1", "contents": "text"}'
 
 

@@ -13,6 +13,7 @@ from jpq_pyserini.json_text import JSONError, parse_json
 
 _IDS = ("_id", "id", "qid", "query_id", "query-id", "topic_id", "number", "num")
 _TEXTS = ("text", "title", "query", "question")
+_XML_TEXTS = ("query", "title", "text", "question", "summary", "description")
 _TREC_NUMBER = re.compile(r"<num>\s*(?:Number:)?\s*([^\s<]+)", re.IGNORECASE)
 _TREC_TITLE = re.compile(r"<title>\s*(?:Topic:)?\s*([^<]*)", re.IGNORECASE)
 
@@ -30,8 +31,8 @@ def published_topics(path: str) -> Iterator[Topic] | None:
 
     JSON lines have one of ``_id``, ``id``, ``qid``, ``query_id`` and one of ``text``, ``title``, ``query``,
     ``question``; those with ``id`` and ``title`` in a ``.jsonl`` file are Pyserini's to read. CSV has a header with
-    such names, or the file is called .csv. Of TREC topics the title is taken, of XML the child ``query``, ``title``,
-    ``text`` or ``question``, else the text.
+    such names, or the file is called .csv; such a header may also have tabs. Of TREC topics the title is taken, of XML
+    the child ``query``, ``title``, ``text``, ``question``, ``summary`` or ``description``, else the text.
     """
     first = next((line.strip() for _, line in text_lines(path) if line.strip()), "")
     if first.startswith("{"):
@@ -43,11 +44,12 @@ def published_topics(path: str) -> Iterator[Topic] | None:
     if first.startswith("<"):
         text = "\n".join(line for _, line in text_lines(path))
         return _trec(text, path) if re.search(r"<top>", text, re.IGNORECASE) else _xml(path)
-    header = next(csv.reader([first]), [])
-    if "\t" not in first and _named(header, _IDS) and _named(header, _TEXTS):
-        return _csv(path, header)
-    if path.endswith((".csv", ".csv.gz")) and len(header) > 1:
-        return _csv(path, None)
+    delimiter = "\t" if "\t" in first else ","
+    header = next(csv.reader([first], delimiter=delimiter), [])
+    if _named(header, _IDS) and _named(header, _TEXTS):
+        return _csv(path, header, delimiter)
+    if path.endswith((".csv", ".csv.gz")) and delimiter == "," and len(header) > 1:
+        return _csv(path, None, delimiter)
     return None
 
 
@@ -83,8 +85,9 @@ def _json_lines(path: str) -> Iterator[Topic]:
         yield Topic(str(fields[qid]), fields[text], place)
 
 
-def _csv(path: str, header: list[str] | None) -> Iterator[Topic]:
-    rows = csv.reader(line + "\n" for _, line in text_lines(path))
+def _csv(path: str, header: list[str] | None, delimiter: str) -> Iterator[Topic]:
+    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+    rows = csv.reader((line + "\n" for _, line in text_lines(path)), delimiter=delimiter, quoting=quoting)
     qid, text = 0, 1
     if header is not None:
         next(rows)
@@ -111,11 +114,19 @@ def _xml(path: str) -> Iterator[Topic]:
             root = ElementTree.parse(file).getroot()
     except ElementTree.ParseError as error:
         raise JPQError(f"{path} is no well-formed XML ({error}): topics are <topic number=…><query>…") from None
-    for count, topic in enumerate(root.iter(), 1):
+    for count, (qid, topic) in enumerate(_elements(root), 1):
         children = {child.tag.lower(): child.text or "" for child in topic}
-        name = _named(topic.attrib, _IDS)
-        own = topic.attrib[name] if name else children.get(_named(children, _IDS) or "")
-        if own is None or topic is root:
-            continue
-        wanted = next((children[tag] for tag in ("query", "title", "text", "question") if tag in children), topic.text)
-        yield Topic(own.strip(), " ".join((wanted or "").split()), f"{path}, element {count}")
+        wanted = next((children[tag] for tag in _XML_TEXTS if tag in children), topic.text)
+        yield Topic(qid.strip(), " ".join((wanted or "").split()), f"{path}, topic {count}")
+
+
+def _elements(parent: ElementTree.Element) -> Iterator[tuple[str, ElementTree.Element]]:
+    """Yield the elements with a number, and that; not those within them, such as subtopics."""
+    for element in parent:
+        children = {child.tag.lower(): child.text or "" for child in element}
+        name = _named(element.attrib, _IDS)
+        own = element.attrib[name] if name else children.get(_named(children, _IDS) or "")
+        if own is None:
+            yield from _elements(element)
+        else:
+            yield own, element

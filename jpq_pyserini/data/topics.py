@@ -25,7 +25,7 @@ _FILE_NAME = re.compile(r"[/\\]|\.(tsv|txt|jsonl?|trec|csv|gz)$")
 _JAVA_BLANKS = "".join(map(chr, range(33)))  # what Java's String.trim removes; Python's strip() takes more
 _LONGEST_NUMBER = 4000  # digits; Python reads no longer integers
 _JSON_FORM = '{"qid": {"title": "query text"}, …}'
-_QRELS_HEADER = ["query-id", "corpus-id", "score"]  # of BEIR's qrels, whose lines have no second column
+_QRELS_HEADERS = ("query-id", "query_id", "qid", "topic")  # names of a first column, at the top of published qrels
 _QRELS_FORM = "qrels lines are 'qid 0 docid relevance' (4 columns), relevance an integer"
 
 
@@ -60,7 +60,7 @@ def read_topics(name_or_path: str | os.PathLike | Mapping[str, str]) -> dict[str
     path = _existing_file(name_or_path)
     if path is None:
         return _checked_topics(_pyserini_topics(str(name_or_path)), str(name_or_path))
-    theirs = "cacm" in path or path.endswith((".trec", ".trec.gz"))
+    theirs = "cacm" in path or path.endswith(".trec")
     if not theirs and (published := published_topics(path)) is not None:
         return _of_published(published, path)
     if path.endswith(_PLAIN_TOPICS) and ("cacm" not in path or "beir" in path):
@@ -86,8 +86,8 @@ def read_qrels(name_or_path: str | os.PathLike | Mapping[str, Mapping[str, int]]
     """Read relevance judgements: a Pyserini qrels name, or a file of ``qid 0 docid relevance`` lines (.gz too), or
     a dictionary, qid to docid to relevance.
 
-    Lines that start with "#" are comments, as in today's trec_eval. A file with BEIR's header (query-id, corpus-id,
-    score) has three columns.
+    Lines that start with "#" are comments, as in today's trec_eval. A file with a header has as many columns as
+    that: three with BEIR's (query-id, corpus-id, score).
 
     Returns:
         qid to docid to relevance, in the file's order; ids exactly as written, as trec_eval compares them.
@@ -105,8 +105,9 @@ def read_qrels(name_or_path: str | os.PathLike | Mapping[str, Mapping[str, int]]
         columns = columns_of(line)
         if not columns or is_comment(line):
             continue
-        if columns == _QRELS_HEADER and not qrels:
-            wanted = 3
+        named = columns[0] in _QRELS_HEADERS and not columns[-1].removeprefix("-").isdecimal()
+        if named and len(columns) in (3, 4) and not qrels:
+            wanted = len(columns)
             continue
         if len(columns) != wanted:
             raise JPQError(f"{path}:{number}: {len(columns)} columns in {quoted(line)}: {_QRELS_FORM}")

@@ -105,6 +105,7 @@ def test_bad_topics(tmp_path, name, content, message):
         ("q.csv", 'qid,query\n10,"ten, or so"\n9,nine\n'),
         ("q.csv", '10,"ten, or so"\n9,nine\n'),
         ("queries.data", 'text,id\n"ten, or so",10\nnine,9\n'),
+        ("queries.tsv", "query_id\ttext\n10\tten, or so\n9\tnine\n"),
         ("queries.dev", "10\tten, or so\n9\tnine\n"),
         ("q.json", '{"_id": "10", "text": "ten, or so", "metadata": {}}\n\n{"_id": "9", "text": "nine"}\n'),
         ("q.jsonl", '\ufeff{"query_id": 10, "query": "ten, or so"}\n{"query_id": 9, "query": "nine"}\n'),
@@ -115,6 +116,10 @@ def test_bad_topics(tmp_path, name, content, message):
          '</narrative></topic>\n<topic number="9"><query>nine</query></topic></topics>'),
         ("topics2021", '<topics task="ct"><topic number="10">\nten,\nor so\n</topic><topic number="9">nine</topic>'
          "</topics>"),
+        ("web.xml", '<webtrack><topic number="10"><query>ten, or so</query><description>x</description><subtopic '
+         'number="1">x</subtopic></topic><topic number="9"><query>nine</query></topic></webtrack>'),
+        ("cds.xml", '<topics><topic number="10"><description>x</description><summary>ten, or so</summary></topic>'
+         '<topic number="9"><summary>nine</summary></topic></topics>'),
         ("t.xml", "<topics><topic><num>10</num><title>ten, or so</title></topic><topic><num>9</num><title>nine</title>"
          "</topic></topics>"),
     ],
@@ -178,7 +183,7 @@ def test_qrels_keep_ids_and_order(tmp_path):
     [
         ("", "holds no judgements"),
         ("1 0 d 1\n1 d 1\n", r"qrels\.txt:2: 3 columns in '1 d 1'"),
-        ("qid docid relevance\n", r"qrels\.txt:1: 3 columns"),
+        ("1 docid relevance\n", r"qrels\.txt:1: 3 columns"),
         ("1 0 d 1 x\n", r"qrels\.txt:1: 5 columns"),
         ("1 0 d 0.5\n", r"qrels\.txt:1: relevance '0\.5' is no integer"),
         ("1 0 d 1\n2 0 d 1\n1 0 d 0\n", r"qrels\.txt:3: document 'd' is judged twice for query '1'"),
@@ -223,6 +228,8 @@ def test_the_files_of_beir_and_byte_order_marks(tmp_path):
     assert read_topics(tmp_path / "queries.jsonl") == {"PLAIN-1": "one", "PLAIN-2": "two"}
     (tmp_path / "test.tsv").write_text("query-id\tcorpus-id\tscore\nPLAIN-2\tMED-1\t2\nPLAIN-1\tMED-2\t0\n")
     assert read_qrels(tmp_path / "test.tsv") == {"PLAIN-2": {"MED-1": 2}, "PLAIN-1": {"MED-2": 0}}
+    (tmp_path / "four.tsv").write_text("query_id\tQ0\tdoc_id\trel\nPLAIN-2\t0\tMED-1\t2\n")
+    assert read_qrels(tmp_path / "four.tsv") == {"PLAIN-2": {"MED-1": 2}}
     (tmp_path / "mark.tsv").write_text("\ufeff7\tseven\n", encoding="utf-8")
     assert read_topics(tmp_path / "mark.tsv") == {"7": "seven"}
     (tmp_path / "queries.jsonl").write_text('{"_id": "1", "text": "one"}\n{"_id": "2"}\n')

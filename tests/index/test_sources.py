@@ -205,6 +205,8 @@ def test_texts_as_pyserini_takes_them(tmp_path):
         ("docs.tsv", "7\thttp://x\tone\ttext\n8\thttp://y\t\tother\n"),
         ("v2.jsonl", '{"pid": "7", "passage": "one text", "spans": "(0,1)", "docid": "D1"}\n'
          '{"pid": "8", "passage": "other", "docid": "D1"}\n'),
+        ("v2.segments", '{"docid": "7", "url": "u", "title": "one", "headings": "", "segment": "text"}\n'
+         '{"docid": "8", "url": "u", "title": "", "headings": "", "segment": "other"}\n'),
         ("v2.docs", '{"docid": "7", "url": "u", "title": "one", "headings": "", "body": "text"}\n'
          '{"docid": "8", "url": "u", "title": "", "headings": "", "body": "other"}\n'),
     ],
