@@ -40,9 +40,14 @@ def count_documents(path: Path) -> CountedFile:
     return counted or CountedFile(path, sum(1 for _ in records_of(path)))
 
 
+def is_entered(path: Path) -> bool:
+    """Whether reading can begin within a file: not in a compressed one, nor in one that may be a single object."""
+    return not path.name.endswith((".gz", ".json"))
+
+
 def _count_lines(path: Path) -> CountedFile | None:
     count = -1 if columns_of_tsv(path)[1] else 0  # the line that names the columns
-    marks, at, marked = [_START], 0, not path.name.endswith(".gz")
+    marks, at, marked = [_START], 0, is_entered(path)
     with opened(path) as file:
         for number, line in enumerate(file):
             if line.find(b"\r", 0, len(line) - (2 if line.endswith(b"\n") else 1)) >= 0:

@@ -33,10 +33,11 @@ def build(args: argparse.Namespace) -> None:
         like = JPQIndex.open(args.like, verify=True)
         dtype = args.vectors or ("none" if like.vectors is None else growing_dtype(like.vectors))
         vectors = None if dtype == "none" else dtype
-        task = _task(args, encoder_settings(args.like, args.encoder))
+        corpus = Corpus(args.corpus, args.id_field, args.text_fields)
+        task = _task(args, corpus, encoder_settings(args.like, args.encoder))
         task = dataclasses.replace(task, like=os.path.abspath(args.like), vectors=vectors)
         made_from = {"codec": codec_digest(like.codec), "encoder": task.encoder, "vectors": vectors}
-        job = _done(args, task, made_from)
+        job = _done(args, task, corpus, made_from)
         codes, kept = job.coded(like.codec, vectors)
         built = like.zero_shot(codes, job.docids, source=str(args.corpus), vectors=kept)
         built.save(args.output, query_encoder_copier(args.like))
@@ -55,8 +56,9 @@ def embed(args: argparse.Namespace) -> None:
     recorded |= {} if backend == "torch" else {"backend": backend}
     with locked(args.output):
         refuse_existing(args.output)
-        task = _task(args, settings, backend)
-        job = _done(args, task, {"encoder": recorded, "backend": task.backend})
+        corpus = Corpus(args.corpus, args.id_field, args.text_fields)
+        task = _task(args, corpus, settings, backend)
+        job = _done(args, task, corpus, {"encoder": recorded, "backend": task.backend})
         with new_directory(args.output) as folder:
             flat = write_embedded(folder, job.docids, job.embedded(_dimension(job)), recorded)
             N, D = flat.embeddings.shape
@@ -64,17 +66,15 @@ def embed(args: argparse.Namespace) -> None:
     cli.say(f"{args.output}: {N:,} embeddings of dimension {D}")
 
 
-def _task(args: argparse.Namespace, encoder: dict[str, Any], backend: str = "torch") -> Task:
+def _task(args: argparse.Namespace, corpus: Corpus, encoder: dict[str, Any], backend: str = "torch") -> Task:
     name = encoder["name_or_path"]
     encoder = {**encoder, "name_or_path": os.path.abspath(name) if os.path.isdir(name) else name}
-    corpus = Corpus(args.corpus, args.id_field, args.text_fields)
     device = args.device or ("cuda" if args.num_gpus else "cpu")
     return Task(encoder, args.batch_size, device, backend, args.threads, names=corpus.names)
 
 
-def _done(args: argparse.Namespace, task: Task, made_from: dict[str, Any]) -> Job:
+def _done(args: argparse.Namespace, task: Task, corpus: Corpus, made_from: dict[str, Any]) -> Job:
     """Return the job with all its shards done, by the workers of the cluster."""
-    corpus = Corpus(os.path.abspath(args.corpus), args.id_field, args.text_fields)
     job = Job(corpus, args.output, {**made_from, "batch_size": task.batch_size}, args.resume)
     with connected(args.address, (args.workers or 1) * args.threads) as ray:
         size = worker_count(ray, args.workers, args.threads, args.num_gpus)

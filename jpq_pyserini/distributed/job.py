@@ -46,7 +46,7 @@ class Job:
     def counting(self) -> list[Piece]:
         """Return the work that :meth:`cut` needs and that is not done."""
         self.work.claim()
-        numbered = enumerate(self.corpus.files)
+        numbered = enumerate(file.absolute() for file in self.corpus.files)  # workers are elsewhere
         return [("count", each) for each in numbered if not counted_file(self.folder, each[0]).is_file()]
 
     def cut(self) -> None:

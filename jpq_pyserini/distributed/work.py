@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jpq_pyserini.data.corpus import USUAL, Fields, document_in, records_of
-from jpq_pyserini.data.parts import CorpusPart, CountedFile, count_documents
+from jpq_pyserini.data.parts import CorpusPart, CountedFile, count_documents, is_entered
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.json_text import read_json
 from jpq_pyserini.resume import WorkFolder
@@ -64,10 +64,12 @@ class Worker:
         self._check_sight()
         target = counted_file(self._folder, number)
         if not target.is_file():
-            counted = count_documents(path)
+            count = 0
             with new_file(docids_file(self._folder, number)) as file:
                 for place, fields in records_of(path):
                     file.write(f"{document_in(fields, place, self._task.names)[0]}\n")
+                    count += 1
+            counted = count_documents(path) if is_entered(path) else CountedFile(path, count)
             with new_file(target) as file:
                 json.dump({**asdict(counted), "path": str(path)}, file)
         return read_counted(self._folder, number).count
