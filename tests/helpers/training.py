@@ -65,7 +65,7 @@ def start(arguments) -> subprocess.Popen:
 
 
 def wait_for_step(checkpoints: Path, step: int, process) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
         done = [int(entry.name[5:]) for entry in checkpoints.glob("step-*")] if checkpoints.is_dir() else []
         if max(done, default=-1) >= step:

@@ -2,15 +2,17 @@
 
 import random
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from filelock import FileLock, Timeout
 
-from jpq_pyserini import JPQError
+from jpq_pyserini import JPQError, JPQIndex
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
 from jpq_pyserini.storage import sha256_of
 from jpq_pyserini.train.step import TrainingStep
@@ -115,3 +117,38 @@ def test_two_processes_train_the_same_index_as_one(tiny, queries, tmp_path):
     ours, theirs = (embed_queries(load_text_encoder(str(index.query_encoder_path)), texts) for index in (one, two))
     before = embed_queries(load_text_encoder(str(tiny / "encoder")), texts)
     assert np.abs(ours - theirs).max() < 0.01 * np.abs(ours - before).max()
+
+
+def nodes(tiny, queries, output, *more) -> list[subprocess.Popen]:
+    """Start a training on two nodes of one process, both on this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = []
+    for rank in range(2):
+        place = ("--nnodes", "2", "--node-rank", str(rank), "--master-addr", "127.0.0.1", "--master-port", str(port))
+        launch = ("-m", "torch.distributed.run", *place, "--nproc-per-node", "1", "-m", "jpq_pyserini.train")
+        started.append(start(command(tiny, queries, output, *more, module=launch)))
+    return started
+
+
+@pytest.mark.slow
+def test_two_nodes_that_are_killed_end_with_the_index_of_two_processes(tiny, queries, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "jpq_pyserini.train")
+    subprocess.run(command(tiny, queries, whole, module=launch), env=ENVIRONMENT, check=True, capture_output=True)
+    running = nodes(tiny, queries, killed)
+    wait_for_step(tmp_path / "killed.checkpoint", 2, running[0])
+    family = [each for node in running for each in (*psutil.Process(node.pid).children(recursive=True), node)]
+    for process in family:  # torchrun's workers are in sessions of their own
+        process.kill()
+    for node in running:
+        node.communicate(timeout=60)
+    assert not killed.exists()
+    reached = max(int(entry.name[5:]) for entry in (tmp_path / "killed.checkpoint").glob("step-*"))
+    assert 2 <= reached < 96
+    running = nodes(tiny, queries, killed, "--resume")
+    printed = [node.communicate(timeout=600)[0] for node in running]
+    assert [node.returncode for node in running] == [0, 0], printed
+    assert same(whole, killed)
+    assert JPQIndex.open(killed).record.training["processes"] == 2
