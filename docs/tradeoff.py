@@ -1,7 +1,8 @@
 """Draw the figures of the documentation from the committed scores: ``python docs/tradeoff.py``.
 
 ``tradeoff.svg``, the README's: the index alone, by its bytes a passage. ``rescoring.svg``: two-stage search, by the
-bytes that stay in memory; what is on disk, the same for all its points, is said in the legend.
+bytes that stay in memory; what is on disk, the same for all its points, is said in the legend. ``encoders.svg``: query
+encoders, by the time of a query.
 """
 
 import json
@@ -28,6 +29,15 @@ RESCORED = {
 }
 
 
+#: Conditions of the experiment query-encoders-squad, by the name that the times have for index and backend.
+ENCODERS = {
+    "full torch": ("full", "6 layers, torch"),
+    "full onnx": ("full", "6 layers"),
+    "layers2 onnx": ("layers2", "2 layers"),
+    "static torch": ("static", "token vectors"),
+}
+
+
 def main() -> None:
     """Read, draw, write."""
     with style.in_print():
@@ -46,6 +56,28 @@ def main() -> None:
             "uncompressed (ADORE)",
             "bytes per passage in memory",
         )
+
+        draw_encoders(scores(RESULTS / "query-encoders-squad.json"), RESULTS / "query-encoders-squad-times.json")
+
+
+def draw_encoders(values: Mapping[str, float], times: Path) -> None:
+    """Draw RR@10 against the time of a query, of what ranks in the end a line."""
+    backends = json.loads(times.read_text(encoding="utf-8"))["backends"]
+    drawn = {name: what for name, what in ENCODERS.items() if f"{what[0]}-0" in values}
+    taken = {name: backends[name]["end to end"]["median_ms"] for name in drawn}
+    figure, ((axes,),) = style.new_figure(width=13, height=6.5)
+    for number, (candidates, label) in enumerate({200: "200 candidates, ranked by vectors", 0: "codes alone"}.items()):
+        line = [(taken[name], values[f"{encoder}-{candidates}"]) for name, (encoder, _) in drawn.items()]
+        axes.plot(*zip(*line, strict=True), label=label, **style.look(number)._asdict())
+        for (_, words), place in zip(drawn.values(), line, strict=True):
+            if candidates:
+                axes.annotate(words, place, xytext=(0, 5), textcoords="offset points", ha="center", fontsize=6.5)
+    style.log_axis(axes, "x", list(taken.values()))
+    axes.set_xlabel("milliseconds of one thread for a query, encoded and searched")
+    axes.set_ylabel("RR@10, SQuAD, 10,529 questions")
+    axes.grid(axis="y")
+    axes.legend(loc="lower right")
+    figure.savefig(HERE / "encoders.svg", metadata={"Date": None})
 
 
 def scores(path: Path) -> dict[str, float]:
