@@ -17,7 +17,7 @@ from jpq_pyserini.train.negatives import SearchedNegatives
 from jpq_pyserini.train.search import FaissCodeSearch
 from jpq_pyserini.train.step import TrainingStep
 
-from helpers.processes import run_python
+from helpers.processes import run_module
 
 
 def test_both_steps_have_the_same_gradients_of_the_centroids(tiny):
@@ -49,8 +49,8 @@ def test_both_steps_have_the_same_gradients_of_the_centroids(tiny):
 
 @pytest.mark.slow
 def test_the_command(tiny, tmp_path):
-    done = run_python(
-        "-m", "jpq_pyserini.bench.train_step", "--encoder", tiny / "encoder", "--topics", tiny / "topics.tsv",
+    done = run_module(
+        "jpq_pyserini.bench.train_step", "--encoder", tiny / "encoder", "--topics", tiny / "topics.tsv",
         "--documents", "300", "--m", "4", "--steps", "2", "--batch-size", "4", "--output", tmp_path / "steps.json",
     )  # fmt: skip
     seconds = json.loads((tmp_path / "steps.json").read_text())["seconds"]["300"]

@@ -1,7 +1,7 @@
 """Every command with every argument wrong in type, range or kind of file: one line each, no input touched.
 
-The cases come from the commands' own parsers, so that a new option is tried without a word here. The quick run takes a
-sample; ``JPQ_CAMPAIGN=1`` and ``-m slow`` all of them.
+The cases come from the commands' own parsers, so that a new option is tried without a word here. A run takes a sample,
+with ``JPQ_CAMPAIGN=1`` all of them.
 """
 
 import argparse
@@ -190,6 +190,7 @@ def test_every_command_is_in_the_campaign():
     assert {" ".join(command.words) for command in commands()} == BASES.keys()
 
 
+@pytest.mark.slow
 def test_a_sample_of_bad_arguments(places, tmp_path, monkeypatch):
     slow = {"train", "rerank-train", "latency", "backends", "nprobe", "memory", "train-step", "gpu", "scale"}
     cases = [case for case in _cases(places["bad"]) if case[0].words[0] not in slow]

@@ -93,6 +93,7 @@ def test_a_method_in_python_is_made_by_its_name(tiny, queries, tmp_path):
     assert (config["method"], config["score_aware"]) == ("jpq-paper", 0.0)
 
 
+@pytest.mark.slow
 def test_ladder_of_figure_7(tiny, queries, tmp_path):
     """Each strategy alone changes what it should change, and each run fits its training queries better than OPQ."""
     steps = {
@@ -113,6 +114,7 @@ def test_ladder_of_figure_7(tiny, queries, tmp_path):
                                 for n in ("jpq neg", "bf neg")))  # fmt: skip
 
 
+@pytest.mark.slow
 def test_adore_writes_a_flat_index(tiny, queries, tmp_path):
     report = run(tiny, queries, tmp_path / "adore", **ADORE)
     assert report.after > report.before
@@ -136,6 +138,7 @@ def test_dpq_recodes_with_its_centroids(tiny, queries, tmp_path):
     assert np.array_equal(dpq.codes, dpq.codec.encode(np.array(FlatFolder.open(tiny / "flat").embeddings)))
 
 
+@pytest.mark.slow
 def test_distillation_needs_no_labels_and_moves_towards_the_flat_scores(tiny, queries, tmp_path):
     def gap(index_dir):
         """Mean squared difference of s† and s over the training queries, each centred: what a softmax sees."""

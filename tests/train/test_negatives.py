@@ -136,6 +136,7 @@ def test_where_negatives_come_from(tmp_path, monkeypatch, devices):
             assert np.array_equal(found, np.argsort(-scores, axis=1)[:, :6]), source  # one more: it may be relevant
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [{}, {"negatives_from": "static"}, {"scoring": "flat", "negatives_from": "flat", "compress": False}]
 )

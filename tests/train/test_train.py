@@ -13,7 +13,7 @@ from jpq_pyserini.train.config import PAPER_CENTROID_LR
 from jpq_pyserini.train.trainer import evaluates_after, reciprocal_rank
 
 from helpers.codes import random_embeddings, write_flat
-from helpers.processes import run_python
+from helpers.processes import run_module
 from helpers.training import FAST, encoder_weights, run
 
 
@@ -38,6 +38,7 @@ def test_training_improves_and_writes_a_complete_directory(tiny, queries, tmp_pa
     assert np.array_equal(index.codec.encode(embeddings), index.codes)
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_index(tiny, queries, tmp_path):
     for name in ("a", "b"):
         run(tiny, queries, tmp_path / name, epochs=1)
@@ -49,6 +50,7 @@ def test_same_seed_gives_the_same_index(tiny, queries, tmp_path):
     assert (tmp_path / "c" / "codec.safetensors").read_bytes() != a
 
 
+@pytest.mark.slow
 def test_the_time_of_a_run_is_told_by_phase(tiny, queries, tmp_path):
     report = run(tiny, queries, tmp_path / "jpq", checkpoint_steps=10)
     phases = ["load", "opq", "code", "evaluate", "encode", "search", "loss", "update", "checkpoint", "write"]
@@ -113,13 +115,13 @@ def test_the_command_line(tiny, queries, tmp_path):
     arguments = [part for name, value in flags.items() for part in (f"--{name}", value)]
     data = ["--embeddings", tiny / "flat", "--encoder", tiny / "encoder", "--output", tmp_path / "jpq"]
     judged = ["--topics", queries / "train.tsv", "--qrels", queries / "train.txt"]
-    done = run_python("-m", "jpq_pyserini.train", *data, *judged, *arguments)
+    done = run_module("jpq_pyserini.train", *data, *judged, *arguments)
     assert "300, 4 bytes each, 32x smaller than flat" in done.stdout
     assert json.loads((tmp_path / "jpq" / "jpq.json").read_text())["training"]["config"]["negatives"] == 10
-    again = run_python("-m", "jpq_pyserini.train", *data, *judged, *arguments, check=False)
+    again = run_module("jpq_pyserini.train", *data, *judged, *arguments, check=False)
     assert again.returncode == 1
     assert again.stderr.strip() == f"error: {tmp_path / 'jpq'} exists already: name another output or remove it first"
-    assert "--encoder jpq" in run_python("-m", "jpq_pyserini.train", "--help").stdout
+    assert "--encoder jpq" in run_module("jpq_pyserini.train", "--help").stdout
 
 
 def test_a_plain_hugging_face_folder(tiny, queries, tmp_path):
