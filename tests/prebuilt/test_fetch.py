@@ -15,7 +15,7 @@ from jpq_pyserini.prebuilt.packing import pack
 
 from helpers.faulty_server import faulty_server
 from helpers.hub_server import SHA, hub_server
-from helpers.processes import read_run, run_python
+from helpers.processes import read_run, run_module, run_python
 
 NAME = "tiny.jpq-m8"
 
@@ -241,7 +241,7 @@ def test_command_line_searches_by_name(share, tiny, static_index, tmp_path, sche
             server.files[f"/{path.name}"] = path.read_bytes()
         server.faults[f"/{entry.filename}"] = [("cut", 20_000)]
         url = share.as_uri() if scheme == "file" else f"{server.url}/{NAME}.json"
-        run_python("-m", "pyserini.search.faiss", "--index", NAME, *flags, JPQ_PREBUILT=url)
+        run_module("pyserini.search.faiss", "--index", NAME, *flags, JPQ_PREBUILT=url)
         if scheme == "http":
             assert (f"/{entry.filename}", "bytes=20000-") in server.requests
     run = read_run(tmp_path / "run")
@@ -256,9 +256,9 @@ def test_command_line_searches_by_name(share, tiny, static_index, tmp_path, sche
 @pytest.mark.slow
 def test_command_line_faults_end_in_one_line(share, tiny, tmp_path):
     flags = ["--encoder", "jpq", "--topics", tiny / "topics.tsv", "--output", tmp_path / "run"]
-    unknown = run_python("-m", "pyserini.search.faiss", "--index", "tiny.jpq", *flags, check=False)
+    unknown = run_module("pyserini.search.faiss", "--index", "tiny.jpq", *flags, check=False)
     (share / find(NAME).filename).write_bytes(b"\x1f\x8bnot this")
-    corrupt = run_python("-m", "pyserini.search.faiss", "--index", NAME, *flags, check=False)
+    corrupt = run_module("pyserini.search.faiss", "--index", NAME, *flags, check=False)
     for done, reason in ((unknown, f"did you mean {NAME}"), (corrupt, "the catalogue says")):
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
@@ -270,7 +270,7 @@ def test_command_line_faults_end_in_one_line(share, tiny, tmp_path):
 @pytest.mark.slow
 def test_our_command_line(share, tiny, tmp_path):
     def ours(*arguments, **options):
-        return run_python("-m", "jpq_pyserini.prebuilt", *arguments, **options)
+        return run_module("jpq_pyserini.prebuilt", *arguments, **options)
 
     assert ours("list", "--names-only").stdout.split()[:2] == [NAME, "msmarco-v1-passage.jpq-m96"]
     shown = ours("show", NAME).stdout
