@@ -58,5 +58,5 @@ def line_of(error: BaseException) -> str | None:
             f"no space left while writing {escaped(str(error.filename or 'the output'))}: free some space and run again"
         )
     where = f"{error.filename}: " if error.filename else ""
-    remedy = _REMEDIES.get(error.errno or 0)
-    return escaped(f"{where}{error.strerror or error}{': ' + remedy if remedy else ''}")
+    remedy = _REMEDIES.get(error.errno or 0, "check the path and the disk")
+    return escaped(f"{where}{error.strerror or error}: {remedy}")

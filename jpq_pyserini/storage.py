@@ -197,8 +197,19 @@ def check_outputs(outputs: Iterable[str | os.PathLike | None], inputs: Iterable[
                 raise JPQError(f"{output} was named for two outputs: give each its own name")
 
 
+def check_name(path: str | os.PathLike) -> None:
+    """Raise :class:`JPQError` if a path is not UTF-8, which Faiss and safetensors cannot open."""
+    try:
+        os.fspath(path).encode("utf-8")
+    except UnicodeEncodeError:
+        raise JPQError(
+            f"the name {os.fspath(path)!r} is not UTF-8, as Faiss needs it: rename it, or give another"
+        ) from None
+
+
 def refuse_existing(target: str | os.PathLike) -> None:
-    """Raise :class:`JPQError` if ``target`` exists and is not an empty directory."""
+    """Raise :class:`JPQError` if ``target`` exists and is not an empty directory, or has a name that is not UTF-8."""
+    check_name(target)
     target = Path(target)
     if target.is_dir() and not any(target.iterdir()):
         return

@@ -175,3 +175,16 @@ def test_names_that_are_no_text_are_written_as_escapes_and_the_root_is_no_output
     assert (tmp_path / "facts.json").read_bytes() == '{"command": "--output \\udcff é"}'.encode()
     with pytest.raises(JPQError, match="/ is a folder of the system"), locked("/"):
         pass
+
+
+def test_no_benchmark_replaces_what_it_reads(tmp_path):
+    from argparse import Namespace
+
+    from jpq_pyserini.bench.records import check_record
+
+    (tmp_path / "topics.tsv").write_text("q\ttext\n")
+    topics = str(tmp_path / "topics.tsv")
+    check_record(Namespace(output=str(tmp_path / "new.json"), topics=topics, index=[str(tmp_path)]))
+    for given in ({"topics": topics}, {"index": ["none", str(tmp_path)]}):
+        with pytest.raises(JPQError, match="is an input of this command"):
+            check_record(Namespace(output=topics, **given))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jpq_pyserini import cli, tables
-from jpq_pyserini.bench.records import write_record
+from jpq_pyserini.bench.records import check_record, write_record
 from jpq_pyserini.data.topics import read_qrels, read_topics
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
 from jpq_pyserini.errors import JPQError
@@ -86,6 +86,7 @@ class BackendCost:
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, measure each backend that each index has, print a table."""
     args = _parser().parse_args(argv)
+    check_record(args)
     qrels = read_qrels(args.qrels)
     topics = {qid: text for qid, text in read_topics(args.topics).items() if qid in qrels}
     if not topics:

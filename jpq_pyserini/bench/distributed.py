@@ -19,7 +19,7 @@ import numpy as np
 
 from jpq_pyserini import cli, tables
 from jpq_pyserini.bench import procfs
-from jpq_pyserini.bench.records import write_record
+from jpq_pyserini.bench.records import check_record, write_record
 from jpq_pyserini.data.corpus import Corpus
 from jpq_pyserini.distributed.cluster import Pool, connected
 from jpq_pyserini.distributed.work import Task, Worker, counted_file, docids_file, shard_folder
@@ -128,6 +128,7 @@ def measure_worker(like: str, corpus: str, work: Path, batch_size: int) -> dict[
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, show and write."""
     args = _parser().parse_args(argv)
+    check_record(args)
     figures: dict = {"cpus": os.cpu_count(), "ray": measure_ray(args.workers, args.pieces)}
     cli.say(", ".join(f"{name.replace('_', ' ')} {value:.4f} s" for name, value in figures["ray"].items()))
     if args.like and args.corpus:

@@ -22,7 +22,7 @@ import numpy as np
 
 from jpq_pyserini import cli, tables
 from jpq_pyserini.bench import procfs
-from jpq_pyserini.bench.records import write_record
+from jpq_pyserini.bench.records import check_record, write_record
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
 
@@ -143,6 +143,7 @@ def measure_training(documents: int, args: argparse.Namespace, work: Path) -> di
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure every size and print the table."""
     args = _parser().parse_args(argv)
+    check_record(args)
     if args.dimension % args.m:
         raise JPQError(f"--m {args.m} does not divide --dimension {args.dimension}: choose one that does")
     with tempfile.TemporaryDirectory(prefix="jpq-memory-", dir=args.work) as work:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jpq_pyserini import cli, tables
-from jpq_pyserini.bench.records import write_record
+from jpq_pyserini.bench.records import check_record, write_record
 from jpq_pyserini.data.topics import read_qrels, read_topics
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
 from jpq_pyserini.errors import JPQError
@@ -58,6 +58,7 @@ class Sweep:
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, measure each size, print a table."""
     args = _parser().parse_args(argv)
+    check_record(args)
     index = collection.JPQIndex.open(args.index)
     for size in args.sizes or ():
         if size > len(index):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from jpq_pyserini import cli, tables
-from jpq_pyserini.bench.records import write_record
+from jpq_pyserini.bench.records import check_record, write_record
 from jpq_pyserini.data.topics import read_topics
 from jpq_pyserini.encoders.text_encoder import load_text_encoder
 from jpq_pyserini.errors import JPQError
@@ -27,6 +27,7 @@ _MODULE = "jpq_pyserini.bench.train_step"
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure at every size and print the ratios."""
     args = _parser().parse_args(argv)
+    check_record(args)
     encoder = load_text_encoder(args.encoder, max_length=32)
     if encoder.get_embedding_dimension() % args.m:
         raise JPQError(f"--m {args.m} does not divide the dimension {encoder.get_embedding_dimension()} of the encoder")

@@ -14,13 +14,17 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.storage import check_input
 
 _CHUNK = 1 << 24
-_BREAKS = re.compile("[\x00-\x20\x7f]")  # what no column of a run file may hold
+_BREAKS = re.compile("[\x00-\x20\x7f\x85\u2028\u2029\ud800-\udfff]")  # what no column of a run file may hold
 _ROWS = 1 << 12  # decoded at once by a loop over all
 
 
 def is_docid(text: str) -> bool:
-    """Tell whether a text can stand in a run file: it is not empty and has neither blanks nor control characters."""
-    return bool(text) and not _BREAKS.search(text)
+    """Tell whether a text can stand in a run file and in a file of docids.
+
+    It is not empty, has neither blanks nor control characters nor halves of surrogate pairs, and no blank of any
+    alphabet at either end.
+    """
+    return bool(text) and not _BREAKS.search(text) and text == text.strip()
 
 
 class _ByRow(Sequence):
@@ -61,7 +65,9 @@ class Docids(_ByRow):
                 size = os.fstat(file.fileno()).st_size
                 self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
         except FileNotFoundError:
-            raise JPQError(f"{path} is missing: an index folder holds the files index and docid") from None
+            raise JPQError(
+                f"{path} is missing: name a file with a docid a line, as `docid` in an index folder"
+            ) from None
         ends, kind = [], np.uint32 if size < 1 << 32 else np.int64
         for start in range(0, size, _CHUNK):
             chunk = np.frombuffer(self._text, np.uint8, min(_CHUNK, size - start), start)
@@ -112,7 +118,9 @@ class Docids(_ByRow):
                 decoder.decode(self._text[start:stop], final=stop == size)
             except UnicodeDecodeError as error:
                 row = int(np.searchsorted(self._ends, stop - len(error.object) + error.start))
-                raise JPQError(f"{path} is not UTF-8 text ({error.reason} in line {row + 1})") from None
+                raise JPQError(
+                    f"{path} is not UTF-8 text ({error.reason} in line {row + 1}): copy it again, or convert it"
+                ) from None
 
 
 class JoinedDocids(_ByRow):

@@ -18,8 +18,9 @@ from jpq_pyserini.data.faiss_files import faiss_vectors
 from jpq_pyserini.data.flat import check_l2, is_flat, is_l2, map_embeddings, refuse_pointer
 from jpq_pyserini.data.restricted_pickle import read_vectors
 from jpq_pyserini.errors import JPQError, reason_of
-from jpq_pyserini.json_text import JSONError, safetensors_header
+from jpq_pyserini.json_text import safetensors_header
 from jpq_pyserini.names import INDEX
+from jpq_pyserini.storage import check_input
 
 Block = tuple[Sequence[str] | np.ndarray | None, np.ndarray]
 Reader = Callable[[Path], Iterator[Block]]
@@ -31,6 +32,7 @@ _FORMS = (
 _SUFFIXES = (".npy", ".safetensors", ".parquet", ".jsonl", ".jsonl.gz", ".json", ".json.gz", ".pkl", ".pickle", ".pt")
 _ROWS = 4096  # of what is not mapped, read at once
 _IDS, _VECTORS = ("docid", "id", "_id"), ("vector", "embedding", "embeddings", "emb")
+_BEYOND = 2.0**128  # float32; NaN is not below it either
 _FLOATS = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
 
 
@@ -55,10 +57,26 @@ def parts_of(path: Path) -> list[Path]:
     return sorted(found, key=_in_numbers)
 
 
-def reader_of(path: Path) -> Reader:
-    """Return the reader for a file or folder, by its content."""
+def blocks_of(path: Path) -> Iterator[Block]:
+    """Read a file or folder, by its content.
+
+    Raises:
+        JPQError: it is of no known kind, damaged, or holds other things than embeddings.
+    """
+    try:
+        yield from _reader_of(path)(path)
+    except JPQError:
+        raise
+    except Exception as error:  # numpy, pyarrow, datasets and Faiss raise all kinds when a file is damaged
+        if isinstance(error, OSError) and error.errno:  # permissions, a disk that fails
+            raise
+        raise JPQError(f"{path} cannot be read ({reason_of(error)}): copy or write it again") from None
+
+
+def _reader_of(path: Path) -> Reader:
     if path.is_dir():
         return _dataset if _is_dataset(path) else _faiss
+    check_input(path)
     with open(path, "rb") as file:
         head = file.read(64)
     refuse_pointer(path, head)
@@ -90,17 +108,11 @@ def _in_numbers(path: Path) -> list:
 
 
 def _npy(path: Path) -> Iterator[Block]:
-    try:
-        yield None, np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError) as error:
-        raise JPQError(f"{path} is no readable array ({reason_of(error)}): write it again with numpy.save") from None
+    yield None, np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _safetensors(path: Path) -> Iterator[Block]:
-    try:
-        header, begin = safetensors_header(path)
-    except JSONError as error:
-        raise JPQError(f"{path} is no readable safetensors file ({error}): copy it again") from None
+    header, begin = safetensors_header(path)
     tensors = {name: each for name, each in header.items() if name != "__metadata__" and len(each["shape"]) == 2}
     name = next((name for name in _VECTORS if name in tensors), next(iter(tensors), None))
     if name is None or (len(tensors) > 1 and name not in _VECTORS):
@@ -108,10 +120,7 @@ def _safetensors(path: Path) -> Iterator[Block]:
     kind, shape, (start, _) = (tensors[name][each] for each in ("dtype", "shape", "data_offsets"))
     if kind not in _FLOATS:
         raise JPQError(f"{path} holds numbers of type {kind}: save the vectors as float16 or float32")
-    try:
-        rows = np.memmap(path, _FLOATS[kind], "r", begin + start, tuple(shape))
-    except ValueError:
-        raise JPQError(f"{path} is truncated: copy it again") from None
+    rows = np.memmap(path, _FLOATS[kind], "r", begin + start, tuple(shape))
     if kind != "BF16":
         yield None, rows
         return
@@ -150,20 +159,17 @@ def _json(path: Path) -> Iterator[Block]:
 
 
 def _is_number(value) -> bool:
-    return isinstance(value, int | float)
+    return isinstance(value, int | float) and abs(value) < _BEYOND
 
 
 def _parquet(path: Path) -> Iterator[Block]:
     import pyarrow
     from pyarrow import parquet
 
-    try:
-        file = parquet.ParquetFile(path)
-        columns = _columns(file.schema_arrow.names, path)
-        for batch in file.iter_batches(_ROWS, columns=list(columns)):
-            yield _block(pyarrow.Table.from_batches([batch]), columns, path)
-    except pyarrow.ArrowException as error:
-        raise JPQError(f"{path} is no readable parquet file ({reason_of(error)}): copy it again") from None
+    file = parquet.ParquetFile(path)
+    columns = _columns(file.schema_arrow.names, path)
+    for batch in file.iter_batches(_ROWS, columns=list(columns)):
+        yield _block(pyarrow.Table.from_batches([batch]), columns, path)
 
 
 def _dataset(path: Path) -> Iterator[Block]:
@@ -187,7 +193,7 @@ def _columns(names: Sequence[str], path: Path) -> tuple[str, str]:
 
 
 def _block(table, columns: tuple[str, str], path: Path) -> Block:
-    docids = [str(docid) for docid in table[columns[0]].to_pylist()]
+    docids = table[columns[0]].to_pylist()
     column = table[columns[1]].combine_chunks()
     if hasattr(column, "chunks"):  # of no rows
         return docids, np.empty((0, 0), np.float32)

@@ -13,7 +13,7 @@ from typing import TextIO
 import numpy as np
 
 from jpq_pyserini.data.docids import Docids, is_docid
-from jpq_pyserini.data.embedding_files import parts_of, reader_of
+from jpq_pyserini.data.embedding_files import blocks_of, parts_of
 from jpq_pyserini.data.flat import Embeddings, FlatFolder, is_flat
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.names import DOCID, INDEX
@@ -92,7 +92,7 @@ class _Opening:
             for part in parts:
                 array = self._array(part, file)
                 if array.ndim != 2 or array.dtype.kind != "f" or array.dtype.itemsize > 8:
-                    raise JPQError(f"{part} holds {array.dtype} of shape {array.shape}: vectors are (N, D) floats")
+                    raise JPQError(f"{part} holds {array.dtype} of shape {array.shape}: save (N, D) float16 or float32")
                 if self._arrays and array.shape[1] != self._arrays[0].shape[1]:
                     raise JPQError(
                         f"{part} has vectors of dimension {array.shape[1]}, {parts[0]} of {self._arrays[0].shape[1]}: "
@@ -116,7 +116,7 @@ class _Opening:
         """Return the vectors of one part, and write its docids, if it has any."""
         spool, dtype = Path(self._folder.name, f"rows-{len(self._arrays)}"), "<f4"
         count, dimension = 0, 0
-        for ids, vectors in reader_of(part)(part):
+        for ids, vectors in blocks_of(part):
             self._write_docids(part, ids, len(vectors), file)
             if isinstance(vectors, np.memmap):
                 return vectors
@@ -124,7 +124,7 @@ class _Opening:
                 dtype, dimension = "<f2" if vectors.dtype == np.float16 else "<f4", vectors.shape[1]
             elif vectors.shape[1] != dimension:
                 raise JPQError(f"{part}: a vector has {vectors.shape[1]} numbers, those before it {dimension}")
-            with open(spool, "ab") as out:
+            with open(spool, "ab") as out, np.errstate(over="ignore"):  # infinity is refused when it is read
                 out.write(np.ascontiguousarray(vectors, dtype).data)
             count += len(vectors)
         return np.memmap(spool, dtype, "r", shape=(count, dimension)) if count else np.empty((0, dimension), dtype)
@@ -172,8 +172,8 @@ def _listed(docids: DocidSource) -> Sequence[str] | None:
 
 def _checked(docid: object, place: object) -> str:
     name = str(docid)
-    if not is_docid(name):
-        raise JPQError(f"{place}: the docid {name!r} would break run files: give one without blanks")
+    if not isinstance(docid, str | int | np.integer) or isinstance(docid, bool) or not is_docid(name):
+        raise JPQError(f"{place}: the docid {docid!r} would break run files: give a text without blanks, or an integer")
     return name
 
 

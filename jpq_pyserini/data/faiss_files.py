@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jpq_pyserini.data.flat import check_l2, kind_in_words
-from jpq_pyserini.errors import JPQError, reason_of
+from jpq_pyserini.errors import JPQError
 
 logger = logging.getLogger(__name__)
 
@@ -30,15 +30,13 @@ def faiss_vectors(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     What a scalar quantizer has rounded away is told in a warning.
 
     Raises:
-        JPQError: Faiss cannot read the file; its vectors are gone (PQ) or transformed (OPQ); it is for L2 distance and
+        RuntimeError: Faiss cannot read the file.
+        JPQError: its vectors are gone (PQ) or transformed (OPQ); it is for L2 distance and
             the vectors differ in length.
     """
     import faiss
 
-    try:
-        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)  # owns what is in it
-    except RuntimeError as error:
-        raise JPQError(f"{path} is no Faiss index that can be read ({reason_of(error)}): copy it again") from None
+    index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP)  # owns what is in it
     stored = _stored(index, path)
     block = max(1, _BLOCK // index.d)
     l2 = index.metric_type == faiss.METRIC_L2

@@ -1,19 +1,64 @@
 """Tevatron's pickles of embeddings, without what makes pickles dangerous: nothing but arrays and text is ever made."""
 
 import pickle
+import pickletools
+import re
 from pathlib import Path
 
 import numpy as np
-from numpy._core import multiarray, numeric
 
 from jpq_pyserini.errors import JPQError, reason_of
 
-_MAKERS = {
-    "_reconstruct": multiarray._reconstruct,
-    "scalar": multiarray.scalar,
-    "_frombuffer": numeric._frombuffer,  # type: ignore[attr-defined]
-}
 _MODULES = ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric")
+_KIND = re.compile("[fiuUS][0-9]{1,6}")
+
+
+class _Kind:
+    """Stands for a dtype: one made from a damaged pickle would bring numpy down."""
+
+    def __init__(self, name: str, *_):
+        self._name, self._order = name, "="
+
+    def __setstate__(self, state: tuple) -> None:
+        self._order = state[1].replace("|", "=")
+
+    def array(self, content: bytes) -> np.ndarray:
+        """Return the numbers or texts in ``content``, one after the other."""
+        if not _KIND.fullmatch(self._name):
+            raise pickle.UnpicklingError(f"an array of {self._name!r}")
+        return np.frombuffer(content, self._order + self._name)
+
+
+class _Array:
+    """Stands for an array while it is loaded; ``value`` is the array in the end, or a list of objects."""
+
+    def __init__(self, *_):
+        self.value = None
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, kind, by_column, content = state
+        self.value = content if isinstance(content, list) else _shaped(content, kind, shape, "CF"[bool(by_column)])
+
+
+def _shaped(content: bytes, kind: _Kind, shape: tuple, order) -> np.ndarray:
+    return kind.array(content).reshape(shape, order=order)
+
+
+def _from_buffer(*parts) -> _Array:
+    array = _Array()
+    array.value = _shaped(*parts)
+    return array
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    return text.encode("latin-1")
+
+
+_MAKERS = {
+    "_reconstruct": _Array,
+    "scalar": lambda kind, content: kind.array(content)[0],
+    "_frombuffer": _from_buffer,
+}
 
 
 class _Arrays(pickle.Unpickler):
@@ -21,7 +66,7 @@ class _Arrays(pickle.Unpickler):
 
     def find_class(self, module: str, name: str):
         if module == "numpy" and name in ("ndarray", "dtype"):
-            return getattr(np, name)
+            return _Kind if name == "dtype" else _Array
         if module in _MODULES and name in _MAKERS:
             return _MAKERS[name]
         if (module, name) == ("_codecs", "encode"):  # of bytes in protocol 2
@@ -29,11 +74,15 @@ class _Arrays(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it wants to load {module}.{name}")
 
 
-def _latin1(text: str, encoding: str) -> bytes:
-    return text.encode("latin-1")
+def _refuse_numbers_beyond(file, size: int) -> None:
+    """Raise an error at a place in the table of seen objects beyond ``size``: the table would be made that long."""
+    for operation, argument, _ in pickletools.genops(file):
+        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > size:
+            raise pickle.UnpicklingError(f"{operation.name} {argument} in {size} bytes")
+    file.seek(0)
 
 
-def read_vectors(path: Path) -> tuple[list[str], np.ndarray]:
+def read_vectors(path: Path) -> tuple[list, np.ndarray]:
     """Return docids and vectors (n, D) of Tevatron's ``(vectors, docids)`` or of DPR's list of ``(docid, vector)``.
 
     Raises:
@@ -41,6 +90,7 @@ def read_vectors(path: Path) -> tuple[list[str], np.ndarray]:
     """
     try:
         with open(path, "rb") as file:
+            _refuse_numbers_beyond(file, path.stat().st_size)
             content = _Arrays(file).load()
     except Exception as error:  # a damaged pickle can raise anything
         raise JPQError(
@@ -54,8 +104,8 @@ def read_vectors(path: Path) -> tuple[list[str], np.ndarray]:
     else:
         docids, vectors = [], None
     try:
-        array = np.asarray(vectors)
-        docids = [str(docid) for docid in docids]
+        array = np.asarray(list(map(_value, vectors)) if isinstance(vectors, list) else _value(vectors))
+        docids = list(_value(docids))
     except (TypeError, ValueError):
         array = np.empty(0)
     if array.ndim != 2 or array.dtype.kind != "f" or len(array) != len(docids):
@@ -63,3 +113,7 @@ def read_vectors(path: Path) -> tuple[list[str], np.ndarray]:
             f"{path} holds no pair of vectors and docids of one length, as Tevatron writes them: {path.name}"
         )
     return docids, array
+
+
+def _value(thing):
+    return thing.value if isinstance(thing, _Array) else thing

@@ -169,7 +169,7 @@ def _existing_file(name_or_path: str | os.PathLike) -> str | None:
     if os.path.exists(path):
         return path
     if _FILE_NAME.search(path):
-        raise JPQError(f"no such file: {path}")
+        raise JPQError(f"no such file: {path}: check the path")
     return None
 
 
@@ -278,8 +278,8 @@ def _refuse_unknown(name: str, kind: str) -> None:
             )
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3)
-        hint = f"; near: {', '.join(near)}" if near else ""
-        raise JPQError(f"{name!r} is neither a file nor one of Pyserini's {kind}{hint}")
+        hint = f"did you mean {', '.join(near)}?" if near else "check the path or the name"
+        raise JPQError(f"{name!r} is neither a file nor one of Pyserini's {kind}: {hint}")
 
 
 @contextlib.contextmanager

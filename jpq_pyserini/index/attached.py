@@ -12,7 +12,7 @@ from typing import Protocol, cast
 import numpy as np
 
 from jpq_pyserini.data.docids import RowsByDocid
-from jpq_pyserini.data.flat import Embeddings
+from jpq_pyserini.data.flat import Embeddings, unusable_row
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.record import VectorsRecord
 from jpq_pyserini.index.vectors import (
@@ -75,14 +75,14 @@ class ArrayVectors:
         return self.array.shape[1]
 
     def chunks_as(self, dtype: str) -> Iterator[np.ndarray]:
-        """See :class:`Vectors`; :class:`JPQError` if one is not finite."""
+        """See :class:`Vectors`; :class:`JPQError` if one is not finite, or beyond 1e18."""
         for start in range(0, self.count, _ROWS):
             chosen = slice(start, start + _ROWS) if self.rows is None else self.rows[start : start + _ROWS]
             part = np.array(self.array[chosen], dtype=np.float32)
-            finite = np.isfinite(part).all(axis=1)
-            if not finite.all():
-                row = start + int(np.argmin(finite))
-                raise JPQError(f"the vector of document {row:,} holds NaN or infinity: encode that document again")
+            unusable = unusable_row(part)
+            if unusable is not None:
+                row = start + unusable[0]
+                raise JPQError(f"the vector of document {row:,} {unusable[1]}: encode that document again")
             yield encode_rows(part, dtype)
 
 
@@ -261,6 +261,8 @@ def check_fit(decoded: np.ndarray, vectors: np.ndarray, name: str) -> None:
     This tells embeddings of another encoder, or in another order, from those that the codes were made of: with those
     it holds for nearly all documents, with others for one in two.
     """
+    if unusable := unusable_row(vectors):
+        raise JPQError(f"a document vector for {name} {unusable[1]}: encode that document again")
     own = np.square(decoded - vectors).sum(axis=1)
     other = np.square(decoded - np.roll(vectors, 1, axis=0)).sum(axis=1)
     nearer = float((own <= other).mean())

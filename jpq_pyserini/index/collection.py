@@ -167,6 +167,8 @@ class JPQIndex:
         check_fit(self.codec.decode(codes), flat.embeddings[some if rows is None else rows[some]], self.name)
         if refer and rows is not None:
             raise JPQError(f"{flat.path} has not the documents of {self.name} in the same order: copy its embeddings")
+        if refer:
+            flat.check_finite()
         self.vectors = StoredVectors.of_flat(flat.folder) if refer else ArrayVectors(flat.embeddings, dtype, rows)
 
     def convert(

@@ -17,7 +17,7 @@ from typing import Any
 from jpq_pyserini import cli
 from jpq_pyserini.codec.neighbours import neighbourhood_of
 from jpq_pyserini.data.embeddings import open_embeddings
-from jpq_pyserini.data.flat import Embeddings
+from jpq_pyserini.data.flat import Embeddings, FlatFolder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.attached import growing_dtype
 from jpq_pyserini.index.collection import JPQIndex
@@ -157,27 +157,41 @@ def vectors(args: argparse.Namespace) -> None:
         index = JPQIndex.open(args.index, vectors=kept_as_they_are)
         if kept_as_they_are and index.vectors is None:
             raise JPQError(f"{args.index} has no vectors to rescore with: give --embeddings or --corpus too")
-        flat: Embeddings | None = None
-        encoded = None
-        if args.corpus:
-            encoded = f"{os.fspath(args.index).rstrip(os.sep)}.vectors"
-            settings = encoder_settings(args.index, args.encoder)
-            made_so = {"prefix": settings["passage_prefix"]}
-            made_so |= {name: settings[name] for name in ("pooling", "l2_norm", "max_length", "truncate_dim")}
-            how = {"device": args.device, "batch_size": args.batch_size, "resume": args.resume}
-            how |= {"id_field": args.id_field, "text_fields": args.text_fields}
-            flat = embed_corpus(args.corpus, settings["name_or_path"], encoded, **made_so, **how)
-        elif args.embeddings:
-            flat = open_embeddings(args.embeddings, args.docids)
-        if flat is not None:
-            index.attach(flat, dtype=args.dtype or DEFAULT_DTYPE, refer=args.refer)
-        index.record = dataclasses.replace(index.record, rescore=args.rescore)
-        index.save(args.index, replace_existing=True)
-        if encoded is not None:
-            shutil.rmtree(encoded)
+        with _encoded_again(args) if args.corpus else contextlib.nullcontext() as flat:
+            if args.embeddings:
+                flat = open_embeddings(args.embeddings, args.docids)
+            if flat is not None:
+                index.attach(flat, dtype=args.dtype or DEFAULT_DTYPE, refer=args.refer)
+            index.record = dataclasses.replace(index.record, rescore=args.rescore)
+            index.save(args.index, replace_existing=True)
     kept = IndexRecord.read(args.index).vectors
     where = f"{kept['dtype']} vectors{' in ' + kept['flat'] if 'flat' in kept else ''}" if kept else "no vectors"
     cli.say(f"{args.index}: {len(index):,} documents, {where}")
+
+
+@contextlib.contextmanager
+def _encoded_again(args: argparse.Namespace) -> Iterator[Embeddings | None]:
+    """Yield the embeddings of ``--corpus``, in a hidden folder beside the index.
+
+    It is removed unless the disk is full or the command is killed; then it waits for ``--resume``.
+    """
+    index = Path(os.path.realpath(args.index))
+    folder = index.with_name(f".{index.name}.vectors")
+    if folder.exists() and not args.resume:
+        shutil.rmtree(folder)
+    if not folder.exists():
+        settings = encoder_settings(args.index, args.encoder)
+        made_so = {"prefix": settings["passage_prefix"]}
+        made_so |= {name: settings[name] for name in ("pooling", "l2_norm", "max_length", "truncate_dim")}
+        how = {"device": args.device, "batch_size": args.batch_size, "resume": args.resume}
+        how |= {"id_field": args.id_field, "text_fields": args.text_fields}
+        embed_corpus(args.corpus, settings["name_or_path"], folder, **made_so, **how)
+    try:
+        yield FlatFolder.open(folder)
+    except JPQError:  # they are not those of the index
+        shutil.rmtree(folder)
+        raise
+    shutil.rmtree(folder)
 
 
 def _exporter(directory: str, backend: str | None) -> Callable[[Path], object] | None:

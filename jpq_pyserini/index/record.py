@@ -16,7 +16,7 @@ from typing_extensions import TypedDict  # typing's own is not enough for pydant
 import jpq_pyserini
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.json_text import read_json
-from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD, VECTORS
+from jpq_pyserini.names import CODEC, DOCID, INDEX, QUERY_ENCODER, RECORD, SHARDS, VECTORS
 from jpq_pyserini.storage import check_input, sha256_of
 
 FORMAT_VERSION = 2  # 1, up to release 0.1: the codec's file repeats what the Faiss index holds
@@ -117,6 +117,11 @@ class IndexRecord:
             if not os.fspath(directory) or not Path(directory).is_dir():
                 raise JPQError(
                     f"{os.fspath(directory) or repr('')} is no directory: name a JPQ index directory"
+                ) from None
+            if (Path(directory) / SHARDS).is_file():
+                raise JPQError(
+                    f"{directory} stands for several indexes ({SHARDS}), which are searched as one: name one, or "
+                    "what `jpq index merge` makes of them"
                 ) from None
             raise JPQError(
                 f"{directory} has no {RECORD}, so it is no JPQ index directory: "

@@ -53,7 +53,7 @@ def unknown(name: str, known) -> JPQError:
     near += [other for other in known if name.lower() in other.lower() and other not in near][:3]
     hint = f"did you mean {', '.join(near)}?" if near else "nothing has a similar name"
     return JPQError(
-        f"no prebuilt index is called {name!r}, and no such path exists: {hint} "
+        f"no prebuilt index is called {name!r}, and no such path exists: {hint}; "
         f"`python -m jpq_pyserini.prebuilt list` shows ours, {VARIABLE} adds catalogues"
     )
 

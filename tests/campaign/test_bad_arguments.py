@@ -90,6 +90,8 @@ _TEXTS = (
     *("", " ", ".", "..", "/", "-", "=", "a=", "=b", "a=b", "none/none", "{bad}/none.tsv", "{bad}/folder"),
     *("a\x1b[31mb", "\udcff", "x" * 300, "a\nb", "a\tb", "名", "%s", "{{}}", "/dev/null", "http://[", "@a", "../.."),
 )
+#: Inputs of the commands, which no output may replace.
+_READ = ("{good}/topics.tsv", "{good}/qrels.txt", "{good}/run.a.txt")
 #: Files that are tried where a file or folder may be meant.
 _GLOBS = ("*.txt", "*.tsv", "*.json", "*.jsonl", "*.yaml", "*.bin", "*.gz", "flat-*", "index-*")
 
@@ -134,7 +136,7 @@ def _values(action, flag, found):
     elif action.type is not None and action.type is not str:
         yield from ([f"{flag}={value}" if flag else value] for value in _NUMBERS)
     else:
-        texts = _TEXTS if action.choices else (*_TEXTS, *found)
+        texts = _TEXTS if action.choices else (*_TEXTS, *_READ, *found)
         yield from ([f"{flag}={value}" if flag.startswith("--") else value] for value in texts)
 
 

@@ -125,15 +125,20 @@ def test_what_is_refused(tmp_path, whole):
         open_embeddings([tmp_path / "x.npy", tmp_path / "y.npy"], docids * 2)
     for name, content, message in (
         ("no.jsonl", b'{"id": "a", "vector": [1.0, 2.0]}\n{"id": "b", "vector": [1.0]}\n', "line 2 has no vector of 2"),
-        ("no.npy", b"\x93NUMPYxxxxxxxx", "no readable array"),
-        ("no.parquet", b"PAR1xxxxxxxxxxxxPAR1", "no readable parquet"),
+        ("no.npy", b"\x93NUMPYxxxxxxxx", "cannot be read .*format version"),
+        ("no.parquet", b"PAR1xxxxxxxxxxxxPAR1", "cannot be read .*: copy or write"),
         ("no.bin", b"hello", "of no kind that is known here"),
         ("lfs.npy", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
-        ("no.faiss", b"IHNf" + bytes(40), "no Faiss index that can be read"),
+        ("deep.safetensors", (200).to_bytes(8, "little") + b'{"a":5}' + b" " * 300, "cannot be read"),
+        ("large.jsonl", b'{"id": "a", "vector": [1%s]}\n' % (b"0" * 400), "line 1 has no vector of 1 numbers"),
+        ("half.pkl", pickle.dumps((np.ones((1, 2), np.float32), ["\ud800"])), "would break run files"),
+        ("none.pkl", pickle.dumps((np.ones((1, 2), np.float32), [None])), "the docid None would break run files"),
+        ("memo.pkl", b"\x80\x04Nr\xff\xff\xff\x3f0.", "LONG_BINPUT 1073741823 in 10 bytes"),
+        ("no.faiss", b"IHNf" + bytes(40), "cannot be read .*: copy or write"),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(JPQError, match=message):
-            open_embeddings(tmp_path / name, None if name.endswith("jsonl") else docids)
+            open_embeddings(tmp_path / name, None if name.endswith(("jsonl", "pkl")) else docids)
     with pytest.raises(JPQError, match="is missing"):
         open_embeddings(tmp_path / "nowhere")
 

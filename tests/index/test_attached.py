@@ -72,6 +72,10 @@ def test_embeddings_of_something_else_are_refused(tmp_path, flat):
         index.attach(FlatFolder.open(write_flat(tmp_path / "few", np.array(flat.embeddings[:50]))))
     with pytest.raises(JPQError, match=r"not those that the codes of .* were made of"):
         index.attach(FlatFolder.open(write_flat(tmp_path / "others", random_embeddings(N, seed=5))))
+    large = np.array(flat.embeddings)
+    large[:, 3] = 3e38
+    with pytest.raises(JPQError, match=r"holds a value of 3e\+38, whose square is beyond float32"):
+        index.attach(FlatFolder.open(write_flat(tmp_path / "large", large)))
     with pytest.raises(JPQError, match="8 dimensions do not fit"):
         index.attach(FlatFolder.open(write_flat(tmp_path / "narrow", random_embeddings(N, D=8))))
     with pytest.raises(JPQError, match="vectors of type 'int4': choose one of int8"):

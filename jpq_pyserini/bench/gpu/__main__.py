@@ -7,7 +7,7 @@ that is stopped early leaves those it made. Without a GPU small sizes are run, w
 import platform
 
 from jpq_pyserini.bench.gpu.clock import Clock
-from jpq_pyserini.bench.records import write_record
+from jpq_pyserini.bench.records import check_record, write_record
 from jpq_pyserini.cli import add_device, add_output, bounded, new_parser, progress, run_main, say
 from jpq_pyserini.lazy import Later
 
@@ -29,6 +29,7 @@ def main(argv=None) -> None:
     parser.add_argument("--parts", nargs="+", choices=[name for name, _, _ in PARTS], help="only these parts")
     add_device(parser, what="torch device")
     args = parser.parse_args(argv)
+    check_record(args)
     import torch
 
     device = args.device or ("cuda:0" if torch.cuda.is_available() else "cpu")

@@ -23,7 +23,7 @@ def read_scores(path: str | os.PathLike, measures: Sequence[str]) -> dict[str, d
     try:
         runs = {run["name"]: run["means"] for run in parse_json(Path(path).read_bytes())["runs"]}
     except FileNotFoundError:
-        raise JPQError(f"no such file: {path}") from None
+        raise JPQError(f"no such file: {path}: check the path") from None
     except (ValueError, KeyError, TypeError):
         raise JPQError(
             f"{path}: not what `python -m jpq_pyserini.eval.compare --format json` writes: make it with that"

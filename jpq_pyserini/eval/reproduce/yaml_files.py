@@ -65,7 +65,7 @@ def read_yaml(path: str | os.PathLike) -> dict:
     """
     path = Path(path)
     if not path.is_file():
-        raise JPQError(f"no such file: {path}")
+        raise JPQError(f"no such file: {path}: check the path")
     if path.stat().st_size > _MOST_BYTES:
         raise JPQError(f"{path}: larger than {_MOST_BYTES:,} bytes: split it")
     try:

@@ -24,6 +24,7 @@ from jpq_pyserini.index.layouts.exhaustive import use_huge_pages
 from jpq_pyserini.index.layouts.inverted import Coarse, released, train_coarse
 from jpq_pyserini.index.layouts.soundness import damage_of
 from jpq_pyserini.names import LAYOUTS
+from jpq_pyserini.storage import check_name
 
 __all__ = [
     "LAYOUTS",
@@ -121,6 +122,7 @@ def read(path: str | os.PathLike, mapped: str | None = None) -> faiss.Index:
         JPQError: the file is missing, empty, truncated, damaged or no Faiss index, or its layout cannot be mapped.
     """
     path = os.fspath(path)
+    check_name(path)
     if not os.path.isfile(path):
         raise JPQError(f"{path} is missing: name an index directory, which holds the files index and docid")
     if os.path.getsize(path) == 0:
