@@ -4,7 +4,6 @@ import gzip
 import json
 import re
 import signal
-import subprocess
 
 import numpy as np
 import pytest
@@ -19,8 +18,8 @@ from jpq_pyserini.train.inputs import EncoderSource, QueryFiles, Run
 from jpq_pyserini.train.negatives import RandomNegatives, split_negatives
 from jpq_pyserini.train.run_negatives import best_irrelevant
 
-from helpers.processes import run_python
-from helpers.training import ENVIRONMENT, FAST, command, run, start, trained_by_one_and_by_two, wait_for_step
+from helpers.processes import run_module
+from helpers.training import FAST, command, run, start, trained_by_one_and_by_two, wait_for_step
 
 FLAT = {"scoring": "flat", "compress": False}
 ROWS = RowsByDocid([f"d{row}" for row in range(40)], "test")
@@ -191,7 +190,7 @@ def test_a_training_draws_its_negatives(tiny, queries, tmp_path, monkeypatch):
 def test_the_command_line(tiny, queries, tmp_path):
     path = write_run(tmp_path / "run.txt.gz", range(3, 120), 300, 25)
     settings = {"epochs": 1, "negatives_from": "run", "negatives_run": path, **FLAT}
-    done = run_python(*command(tiny, queries, tmp_path / "out", **settings)[1:])
+    done = run_module(*command(tiny, queries, tmp_path / "out", **settings)[2:])
     left_out = f"WARNING: {path}: 3 of 120 training queries have no irrelevant hit, left out\n"
     assert left_out in done.stderr
     assert "weights of step" in done.stdout
@@ -235,14 +234,14 @@ def test_flags_that_do_not_go_together(tiny, queries, tmp_path):
 def test_killed_and_resumed_the_draws_are_the_same(tiny, queries, tmp_path):
     settings = {"negatives_from": "random", **FLAT}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(command(tiny, queries, whole, **settings), env=ENVIRONMENT, check=True, capture_output=True)
+    run_module(*command(tiny, queries, whole, **settings)[2:])
     process = start(command(tiny, queries, killed, **settings))
     wait_for_step(tmp_path / "killed.checkpoint", 20, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not killed.exists()
     again = command(tiny, queries, killed, "--resume", **settings)
-    subprocess.run(again, env=ENVIRONMENT, check=True, capture_output=True)
+    run_module(*again[2:])
     for name in ("index", "docid", "query_encoder/model.safetensors"):
         assert (whole / name).read_bytes() == (killed / name).read_bytes()
 
