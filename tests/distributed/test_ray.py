@@ -207,24 +207,26 @@ def remove(folder: Path) -> None:
     folder.rmdir()
 
 
-def test_twenty_dead_workers_and_five_dead_commands(cluster, tiny, tmp_path):
+def test_many_dead_workers_and_commands(cluster, tiny, tmp_path):
+    """Four workers and one command die; with ``JPQ_CAMPAIGN=1`` twenty and five."""
     from jpq_pyserini.index.__main__ import main as index
 
+    dead, commands, workers, documents = (20, 5, 4, 16000) if "JPQ_CAMPAIGN" in os.environ else (4, 1, 2, 8000)
     (tmp_path / "corpus").mkdir()
-    (tmp_path / "corpus" / "part-0.jsonl").write_text(lines(0, 16000))
+    (tmp_path / "corpus" / "part-0.jsonl").write_text(lines(0, documents))
     index([*build_arguments(tiny, tmp_path), "--output", str(tmp_path / "one")])
     arguments = [*build_arguments(tiny, tmp_path), "--output", str(tmp_path / "many")]
-    arguments += ["--address", cluster.address, "--workers", "4", "--resume"]
+    arguments += ["--address", cluster.address, "--workers", str(workers), "--resume"]
     command = [sys.executable, "-m", "jpq_pyserini.distributed", *arguments]
     chance = random.Random(0)
-    with Killer("Worker", 20) as killer:
-        for _ in range(5):
+    with Killer("Worker", dead) as killer:
+        for _ in range(commands):
             with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as driver:
                 time.sleep(chance.uniform(6, 15))
                 driver.kill()
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-    assert killer.kills == 20
+    assert killer.kills == dead
     assert files_of(tmp_path / "many") == files_of(tmp_path / "one")
 
 
