@@ -68,6 +68,13 @@ def test_vectors_come_from_texts(tiny, index, corpus):
     assert sorted(path.name for path in index.parent.iterdir()) == ["corpus.jsonl", "index"]
 
 
+def test_texts_of_another_collection_leave_nothing(index, tmp_path):
+    (tmp_path / "other.jsonl").write_text('{"id": "z", "contents": "bace dife"}\n')
+    with pytest.raises(JPQError, match="no embedding of docid d0"):
+        run("vectors", "--index", index, "--corpus", tmp_path / "other.jsonl")
+    assert [path.name for path in index.parent.glob("*vectors*")] == []
+
+
 def test_documents_that_are_added_bring_theirs(tiny, index, tmp_path):
     run("vectors", "--index", index, "--embeddings", tiny / "flat")
     texts, _ = tiny_corpus(310, seed=1)
