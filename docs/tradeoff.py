@@ -2,7 +2,8 @@
 
 ``tradeoff.svg``, the README's: the index alone, by its bytes a passage. ``rescoring.svg``: two-stage search, by the
 bytes that stay in memory; what is on disk, the same for all its points, is said in the legend. ``encoders.svg``: query
-encoders, by the time of a query.
+encoders, by the time of a query. ``rivals.svg``: other ways to make an index small, on SciFact, each alone and with the
+second stage.
 """
 
 import json
@@ -27,6 +28,21 @@ RESCORED = {
     f"200 candidates, {INT8_BYTES} bytes on disk": "codes-{}-200",
     f"500 candidates, {INT8_BYTES} bytes on disk": "codes-{}-500",
 }
+
+#: Title to systems of ``jpq latency``; by a size of their own, or with the bytes of a code at dimension 384.
+RIVALS = {
+    "JPQ's codes, untrained": "JPQ-{}",
+    "OPQ": "opq-{}",
+    "PQ": "pq-{}",
+    "ScaNN, 4 bits": "scann-{}",
+    "LSH": "lsh-{}",
+    "binary, float queries": {"binary": 48},
+    "RaBitQ": {"rabitq": 56, "rabitq2": 116, "rabitq4": 212},
+    "TurboQuant": {"turboquant1": 48, "turboquant2": 96, "turboquant4": 192},
+    "EDEN": {"eden1": 56, "eden2": 104, "eden4": 200},
+    "scalar": {"sq4": 192, "sq8": 384},
+}
+SIZES = [8, 16, 32, 48, 96]
 
 
 #: Conditions of the experiment query-encoders-squad, by the name that the times have for index and backend.
@@ -56,7 +72,7 @@ def main() -> None:
             "uncompressed (ADORE)",
             "bytes per passage in memory",
         )
-
+        draw_rivals(RESULTS / "rivals-scifact" / "latency.json")
         draw_encoders(scores(RESULTS / "query-encoders-squad.json"), RESULTS / "query-encoders-squad-times.json")
 
 
@@ -109,6 +125,31 @@ def draw(
     axes.grid(axis="y")
     axes.legend(loc="lower right")
     figure.savefig(HERE / name, metadata={"Date": None})
+
+
+def draw_rivals(path: Path) -> None:
+    """Draw RR@10 by bytes a passage of each system alone, and beside it with a second stage."""
+    (race,) = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    values = {point["name"]: point["effectiveness"]["RR@10"] for point in race["points"]}
+    figure, (panels,) = style.new_figure(columns=2, width=20, height=7.5)
+    for axes, ending, title, lowest in (
+        (panels[0], "", "codes alone", 0.3),
+        (panels[1], "-rescored", f"200 candidates, {INT8_BYTES} bytes on disk", 0.54),
+    ):
+        for number, (label, systems) in enumerate(RIVALS.items()):
+            sized = systems if isinstance(systems, dict) else {systems.format(size): size for size in SIZES}
+            line = [(size, values[name + ending]) for name, size in sized.items() if name + ending in values]
+            look = style.look(number)
+            look = look if len(line) > 1 else look._replace(linestyle="none")
+            axes.plot(*zip(*line, strict=True), label=label, **look._asdict())
+        axes.axhline(values["flat"], color=style.GREY, linestyle=":")
+        style.log_axis(axes, "x", [SIZES[0], INT8_BYTES])
+        axes.set_xticks([*SIZES, 192, 384])
+        axes.set(title=title, xlabel="bytes per passage in memory (codes)", ylabel="RR@10, SciFact, 300 claims")
+        axes.set_ylim(bottom=lowest)
+        axes.grid(axis="y")
+    style.legend_below(figure, panels[0].get_legend_handles_labels()[0])
+    figure.savefig(HERE / "rivals.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":
