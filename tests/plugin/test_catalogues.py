@@ -1,6 +1,5 @@
 """Pyserini's catalogues, which 2.4 fetches at import: kept once fetched, done without where there is no network."""
 
-import importlib.metadata
 import io
 import json
 
@@ -8,7 +7,7 @@ import pytest
 
 from jpq_pyserini.plugin import catalogues
 
-from helpers.processes import run_python
+from helpers.processes import BRINGS_LISTS, run_python
 
 URL = f"https://raw.githubusercontent.com/castorini/eval/{'0a' * 20}/topics.json"
 
@@ -104,10 +103,7 @@ for read in (read_topics, read_qrels):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    tuple(map(int, importlib.metadata.version("pyserini").split(".")[:2])) < (2, 4),
-    reason="Pyserini before 2.4 brings its catalogues",
-)
+@pytest.mark.skipif(BRINGS_LISTS, reason="Pyserini before 2.4 brings its catalogues")
 def test_named_topics_and_qrels_of_pyserini_2_4(tmp_path):
     for mode in ("network", "none"):
         lines = run_python("-c", _NAMED, mode, PYSERINI_CACHE=str(tmp_path)).stdout.splitlines()
