@@ -115,6 +115,7 @@ def test_mcp(served):
         for number, name in enumerate(("mine", "served.jpq"), 2):
             answer = call(number, "tools/call", name="search", arguments={"query": query, "index": name, "hits": HITS})
             shown = "\n".join(part["text"] for part in answer["content"])
+            assert "DocID" in shown, answer
             found = re.findall(r"DocID: (\S+) \| Score: ([-\d.]+)", shown)
             _assert_found([{"docid": docid, "score": score, "doc": shown} for docid, score in found], expected, texts)
     finally:
