@@ -86,8 +86,11 @@ def _json_lines(path: str) -> Iterator[Topic]:
 
 
 def _csv(path: str, header: list[str] | None, delimiter: str) -> Iterator[Topic]:
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    rows = csv.reader((line + "\n" for _, line in text_lines(path)), delimiter=delimiter, quoting=quoting)
+    lines = (line + "\n" for _, line in text_lines(path))
+    if delimiter == "\t":
+        rows = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    else:
+        rows = csv.reader(lines, delimiter=delimiter)
     qid, text = 0, 1
     if header is not None:
         next(rows)

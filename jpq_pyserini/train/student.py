@@ -136,8 +136,9 @@ def _teacher_vectors(teacher, folder: str | None, texts: list[str]) -> np.ndarra
         _speed_up(teacher, len(texts))
         return embed_queries(teacher, texts)
 
-    local = folder is not None and Path(folder).is_dir()
-    cache = cache_of(folder, max_length=length_limit(teacher, QUERY), prompt=query_prompt(teacher)) if local else None
+    cache = None
+    if folder is not None and Path(folder).is_dir():
+        cache = cache_of(folder, max_length=length_limit(teacher, QUERY), prompt=query_prompt(teacher))
     return embed(texts) if cache is None else cache.encode(texts, embed)
 
 

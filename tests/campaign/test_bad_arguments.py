@@ -70,6 +70,10 @@ BASES = {
         **{"--index": ["{good}/index"], "--embeddings": ["{good}/flat"], **_JUDGED, "--negatives": ["5"], **_OUTPUT},
     },
     "submission": {"": ["{good}/run.a.txt"], "--topics": ["{good}/topics.tsv"], "--tag": ["tag"], **_OUTPUT},
+    "expansion predict": {
+        **{"--corpus": ["{good}/corpus.jsonl"], "--model": ["{good}/t5"], "--output": ["{out}/predicted.jsonl"]},
+        **{"--samples": ["1"], "--max-query-length": ["2"]},
+    },
     "expansion queries": {"--corpus": ["{good}/corpus.jsonl"], "--predictions": ["{good}/predicted.jsonl"], **_OUTPUT},
     "expansion deepct": {"--corpus": ["{good}/corpus.jsonl"], "--weights": ["{good}/weights.jsonl"], **_OUTPUT},
     "expansion hdct": {"--passages": ["{good}/passages.jsonl"], "--weights": ["{good}/weights.jsonl"], **_OUTPUT},

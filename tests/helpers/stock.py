@@ -9,7 +9,7 @@ import numpy as np
 from jpq_pyserini import JPQIndex
 from jpq_pyserini.index.directory import query_encoder_copier
 
-from helpers.tiny import tiny_corpus, tiny_cross_encoder, tiny_encoder, tiny_flat, tiny_index
+from helpers.tiny import tiny_corpus, tiny_cross_encoder, tiny_encoder, tiny_flat, tiny_index, tiny_t5
 
 _DOCUMENTS, _QUERIES = 240, 12
 
@@ -20,6 +20,7 @@ def good(root: Path) -> Path:
     root.mkdir()
     tiny_encoder(root / "encoder")
     tiny_cross_encoder(root / "cross")
+    tiny_t5(root / "t5")
     tiny_index(root / "index", root / "encoder", texts)
     index = JPQIndex.open(root / "index")
     shard = index.zero_shot(index.codes[:200], [f"x{row}" for row in range(200)])

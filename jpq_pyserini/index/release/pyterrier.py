@@ -20,6 +20,7 @@ from jpq_pyserini.data.docids import Docids
 from jpq_pyserini.encoders.text_encoder import load_text_encoder, save_text_encoder
 from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.index import JPQIndex
+from jpq_pyserini.index.record import TrainingRecord
 from jpq_pyserini.json_text import read_json
 from jpq_pyserini.storage import check_input, refuse_existing, sha256_of
 
@@ -77,7 +78,7 @@ def import_pyterrier(
     model = load_text_encoder(encoder, prompt=query_prefix, max_length=max_query_length)
     if (found := model.get_embedding_dimension()) != D:
         raise JPQError(f"{encoder} gives {found} dimensions, {folder} has {D}: give the query encoder trained with it")
-    record = {
+    record: TrainingRecord = {
         "imported_from": {
             "release": "PyTerrier's JPQ (pyterrier_dr)",
             "index": {"file": f"{folder.name}/{_CODES}", "sha256": sha256_of(folder / _CODES)},
@@ -105,7 +106,7 @@ def _array(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
         check_input(path)
         if (size := path.stat().st_size) != wanted:
             raise JPQError(f"{path} has {size:,} bytes, {wanted:,} expected for {shape}: {_REMEDY}")
-        array = np.fromfile(path, dtype).reshape(shape)
+        array: np.ndarray = np.fromfile(path, dtype).reshape(shape)
     except OSError as error:
         raise JPQError(f"{path} cannot be read ({reason_of(error)}): {_REMEDY}") from error
     if dtype is np.float32 and not np.isfinite(array).all():
