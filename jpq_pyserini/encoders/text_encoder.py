@@ -136,18 +136,11 @@ def load_text_encoder(
             raise JPQError(f"pooling {pooling} was given with a loaded model, which has its own: leave it out")
         model = copy.deepcopy(name_or_path).float().to(device)
         return _prepared(model, max_length, prompt, passage_prefix, truncate_dim)
-    try:
+    remedy = "name a model folder, or a model of the Hugging Face hub that is in its cache or can be reached"
+    with loading("text encoder", name_or_path, remedy):
         saved_settings(name_or_path)  # of a format that this release knows
-        with quietly():
-            model = load_model(str(name_or_path), pooling, l2_norm, device)
-            return _prepared(model, max_length, prompt, passage_prefix, truncate_dim)
-    except JPQError:
-        raise
-    except Exception as error:  # each library below has its own exception types
-        raise JPQError(
-            f"cannot load the text encoder {name_or_path!r} ({reason_of(error)}): "
-            "name a model folder, or a model of the Hugging Face hub that is in its cache or can be reached"
-        ) from error
+        model = load_model(str(name_or_path), pooling, l2_norm, device)
+        return _prepared(model, max_length, prompt, passage_prefix, truncate_dim)
 
 
 def origin_of(model: "SentenceTransformer") -> str | None:
@@ -228,6 +221,18 @@ def _prepared(model, max_length: int | None, prompt: str | None, passage_prefix:
         others = {name: text for name, text in model.prompts.items() if name != "passage"}
         model.prompts = {**others, PASSAGE_PROMPT: f"{passage_prefix} " if passage_prefix else ""}
     return model
+
+
+@contextlib.contextmanager
+def loading(kind: str, name_or_path: str | os.PathLike, remedy: str) -> Iterator[None]:
+    """Load a model :func:`quietly`; raise :class:`JPQError` with a line for whatever a library below raises."""
+    try:
+        with quietly():
+            yield
+    except JPQError:
+        raise
+    except Exception as error:  # each library has its own exception types
+        raise JPQError(f"cannot load the {kind} {name_or_path!r} ({reason_of(error)}): {remedy}") from error
 
 
 @contextlib.contextmanager

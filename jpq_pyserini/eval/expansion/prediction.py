@@ -15,8 +15,7 @@ from jpq_pyserini.cli import check_settings, setting
 from jpq_pyserini.data.corpus import Corpus
 from jpq_pyserini.data.lines import text_lines
 from jpq_pyserini.encoders.loading import check_device, checked_weights
-from jpq_pyserini.encoders.text_encoder import quietly
-from jpq_pyserini.errors import JPQError, reason_of
+from jpq_pyserini.encoders.text_encoder import loading
 from jpq_pyserini.json_text import parse_json
 from jpq_pyserini.resume import GrowingLines, WorkFolder, fingerprint
 from jpq_pyserini.storage import check_output, locked, new_file
@@ -136,16 +135,11 @@ def _load(name_or_path: str, device: str | None) -> tuple[Any, Any]:
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     check_device(device)
-    try:
-        with quietly(), checked_weights(name_or_path):
-            model = transformers.AutoModelForSeq2SeqLM.from_pretrained(name_or_path, use_safetensors=True)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(name_or_path)
-    except JPQError:
-        raise
-    except Exception as error:  # each library below has its own exception types
-        raise JPQError(
-            f"cannot load the sequence-to-sequence model {name_or_path!r} ({reason_of(error)}): name a folder with "
-            "model.safetensors, or a model of the Hugging Face hub that is in its cache or can be reached, such as "
-            "castorini/doc2query-t5-base-msmarco"
-        ) from error
+    remedy = (
+        "name a folder with model.safetensors, or a model of the Hugging Face hub that is in its cache or can be "
+        "reached, such as castorini/doc2query-t5-base-msmarco"
+    )
+    with loading("sequence-to-sequence model", name_or_path, remedy), checked_weights(name_or_path):
+        model = transformers.AutoModelForSeq2SeqLM.from_pretrained(name_or_path, use_safetensors=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name_or_path)
     return model.to(device).eval(), tokenizer

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jpq_pyserini.encoders.loading import check_device
-from jpq_pyserini.encoders.text_encoder import quietly
-from jpq_pyserini.errors import JPQError, reason_of
+from jpq_pyserini.encoders.text_encoder import loading
+from jpq_pyserini.errors import JPQError
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -41,16 +41,12 @@ def load_cross_encoder(name_or_path: str, *, max_length: int | None = None, devi
                 f"{folder} has its weights in {pickles[0]} only, a pickle, which could run any code: "
                 "save the model again as safetensors (save_pretrained does) where you trust it"
             )
-    try:
-        with quietly():
-            return _checked(name_or_path, max_length, device)
-    except JPQError:
-        raise
-    except Exception as error:  # each library below has its own exception types
-        raise JPQError(
-            f"cannot load the cross-encoder {name_or_path!r} ({reason_of(error)}): name a folder with "
-            "model.safetensors, or a model of the Hugging Face hub that is in its cache or can be reached"
-        ) from error
+    remedy = (
+        "name a folder with model.safetensors, or a model of the Hugging Face hub that is in its cache or can be "
+        "reached"
+    )
+    with loading("cross-encoder", name_or_path, remedy):
+        return _checked(name_or_path, max_length, device)
 
 
 def score_pairs(model: "CrossEncoder", query: str, texts: Sequence[str], batch_size: int = 32) -> np.ndarray:
