@@ -16,8 +16,12 @@ from jpq_pyserini.resume import fingerprint
 
 _SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 _OTHERS = (".tsv", ".tsv.gz", ".gz")  # read where there are none of these
-_IDS, _PASSAGE_IDS = ("id", "_id", "docid"), ("pid", "id", "_id", "docid")
+_IDS = ("id", "_id", "docid", "doc_id")
+_PASSAGE_IDS = ("pid", *_IDS)
 _COLUMNS = {2: ("id", "contents"), 4: ("id", "url", "title", "text")}  # of MS MARCO's passages and documents
+
+
+_FIELDS_SHOWN = 8
 
 
 class Fields(NamedTuple):
@@ -33,10 +37,11 @@ USUAL = Fields()
 class Corpus:
     """A JSON-lines file, or a folder of them (``.jsonl``, ``.json``, either with ``.gz``), in the order of their paths.
 
-    A line is ``{"id": …, "contents": …}``; as Pyserini does, ``_id`` and ``docid`` are taken for ``id``. Without
+    A line is ``{"id": …, "contents": …}``; ``_id``, ``docid`` and ``doc_id`` are taken for ``id``. Without
     ``contents``, ``title`` and ``text`` are joined by a newline (BEIR), ``passage`` is the text and ``pid`` the id, or
-    ``title``, ``headings`` and ``body`` or ``segment`` are joined (MS MARCO v2). As in Anserini's JsonCollection, a
-    ``.json`` file may also be one such object or a list of them, and folders in the folder are read.
+    ``title``, ``headings`` and ``body`` or ``segment`` are joined (MS MARCO v2). A file
+    may also be a list of such objects or, if its name ends with ``.json`` as in Anserini's JsonCollection, one of them;
+    folders in the folder are read.
 
     Lines with tabs are read, too: MS MARCO's ``collection.tsv`` (id, text) and documents (id, URL, title, body), and
     files whose first line names the columns. A folder without JSON files is read for ``.tsv`` and ``.gz``.
@@ -115,7 +120,7 @@ def records_of(path: Path, skip: int = 0, byte: int = 0, lines: int = 0) -> Iter
         byte: where in the file to begin, at the start of a line.
         lines: how many lines are before that.
     """
-    if path.name.endswith((".json", ".json.gz")) and not _starts_with_object(path):
+    if not is_of_lines(path):
         with contextlib.suppress(JSONError):
             whole = parse_json("\n".join(line for _, line in text_lines(path)))
             for number, record in enumerate((whole if isinstance(whole, list) else [whole])[skip:], skip + 1):
@@ -151,9 +156,11 @@ def _row(values: list[str], columns: Sequence[str], place: str) -> dict[str, str
     return dict(zip(columns, values, strict=True))
 
 
-def _starts_with_object(path: Path) -> bool:
-    """Tell whether the first line that is not blank is a whole object: the file is one of lines."""
-    first = next((line for _, line in text_lines(path) if line.strip()), "")
+def is_of_lines(path: Path) -> bool:
+    """Tell whether a line holds a document: no JSON list, and of a ``.json`` file the first line is a whole object."""
+    first = next((line.strip() for _, line in text_lines(path) if line.strip()), "")
+    if not path.name.endswith((".json", ".json.gz")):
+        return not first.startswith("[")
     with contextlib.suppress(JSONError):
         return isinstance(parse_json(first), dict)
     return False
@@ -171,12 +178,14 @@ def docid_of(fields, place: str, name: str | None = None) -> str:
     if not isinstance(fields, dict):
         raise JPQError(f"{place} is a JSON {type(fields).__name__}, not an object: write a document a line{_EXAMPLE}")
     names = (name,) if name else _PASSAGE_IDS if "passage" in fields else _IDS
-    docid = next((fields[name] for name in names if fields.get(name) is not None), None)
-    docid = str(docid) if isinstance(docid, str | int) and not isinstance(docid, bool) else ""
+    found = next((fields[name] for name in names if fields.get(name) is not None), None)
+    if found is None:
+        raise JPQError(f"{place} has no {' or '.join(names)}, but {_listed(fields)}: name its docid with --id-field")
+    docid = str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""
     if not is_docid(docid):
         raise JPQError(
-            f"{place} has the id {quoted(docid)}: give each document an id without blanks and control characters, "
-            "which would break run files"
+            f"{place} has the id {quoted(docid or str(found))}: give each document an id without blanks and control "
+            "characters, which would break run files"
         )
     return docid
 
@@ -190,8 +199,15 @@ def document_in(fields, place: str, names: Fields = USUAL) -> tuple[str, str]:
     missing = [name for name in names.text if name not in fields]
     if missing or not isinstance(text, str) or not _is_text(text):
         where = " and ".join(map(repr, missing or wanted))
-        raise JPQError(f"{place}, document {docid}, has no text in {where}: add it, as a string of valid Unicode")
+        raise JPQError(
+            f"{place}, document {docid}, has no text in {where}, but {_listed(fields)}: name the fields that are the "
+            "text, strings of valid Unicode, with --text-fields"
+        )
     return docid, text
+
+
+def _listed(fields: dict) -> str:
+    return f"the fields {', '.join(map(repr, list(fields)[:_FIELDS_SHOWN]))}"
 
 
 def _is_text(value: str) -> bool:

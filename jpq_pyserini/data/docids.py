@@ -10,6 +10,7 @@ from itertools import chain
 
 import numpy as np
 
+from jpq_pyserini.data.lines import refuse_pointer
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.storage import check_input
 
@@ -50,8 +51,8 @@ class _ByRow(Sequence):
 class Docids(_ByRow):
     """The lines of a ``docid`` file: ``docids[row]``, stripped at the end as Pyserini does.
 
-    Costs 4 bytes a document (8 when the file passes 4 GB), and the pages of the file that were looked at; Pyserini's
-    list of strings costs about 64. Equal to any sequence of the same docids.
+    A byte order mark is passed over. Costs 4 bytes a document (8 when the file passes 4 GB), and the pages of the file
+    that were looked at; Pyserini's list of strings costs about 64. Equal to any sequence of the same docids.
 
     Raises:
         JPQError: the file is missing or no UTF-8 text.
@@ -72,6 +73,8 @@ class Docids(_ByRow):
         for start in range(0, size, _CHUNK):
             chunk = np.frombuffer(self._text, np.uint8, min(_CHUNK, size - start), start)
             ends.append((np.flatnonzero(chunk == ord("\n")) + start).astype(kind))
+        refuse_pointer(path, self._text[:64])
+        self._begin = len(codecs.BOM_UTF8) if self._text[:3] == codecs.BOM_UTF8 else 0
         self._ends = np.concatenate([*ends, np.empty(0, kind)])
         if size and self._text[-1:] != b"\n":
             self._ends = np.append(self._ends, kind(size))
@@ -91,7 +94,9 @@ class Docids(_ByRow):
 
     def check(self) -> "Docids":
         """Return this; :class:`JPQError` if a docid is empty or has a blank or control character, as no run can."""
-        odd = [np.flatnonzero(np.diff(self._ends.astype(np.int64), prepend=-1) == 1)[:1]]  # the first empty line
+        odd = [
+            np.flatnonzero(np.diff(self._ends.astype(np.int64), prepend=self._begin - 1) == 1)[:1]
+        ]  # the first empty line
         for start in range(0, len(self._text), _CHUNK):
             chunk = np.frombuffer(self._text, np.uint8, min(_CHUNK, len(self._text) - start), start)
             places = np.flatnonzero(((chunk <= 32) & (chunk != ord("\n"))) | (chunk == 127)) + start
@@ -108,7 +113,7 @@ class Docids(_ByRow):
         return self._text[self._start(row) : int(self._ends[row])].decode("utf-8").rstrip()
 
     def _start(self, row: int) -> int:
-        return int(self._ends[row - 1]) + 1 if row else 0
+        return int(self._ends[row - 1]) + 1 if row else self._begin
 
     def _check_text(self, path: str | os.PathLike, size: int) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")()

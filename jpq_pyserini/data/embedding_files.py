@@ -15,7 +15,8 @@ import numpy as np
 
 from jpq_pyserini.data.corpus import Corpus, docid_of
 from jpq_pyserini.data.faiss_files import faiss_vectors
-from jpq_pyserini.data.flat import check_l2, is_flat, is_l2, map_embeddings, refuse_pointer
+from jpq_pyserini.data.flat import check_l2, is_flat, is_l2, map_embeddings
+from jpq_pyserini.data.lines import decompressor, refuse_pointer
 from jpq_pyserini.data.restricted_pickle import read_vectors
 from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.json_text import safetensors_header
@@ -74,21 +75,23 @@ def blocks_of(path: Path) -> Iterator[Block]:
 
 
 def _reader_of(path: Path) -> Reader:
+    if path.is_dir() and _is_dataset(path):
+        return _dataset
+    check_input(file := path / INDEX if path.is_dir() else path)
+    with open(file, "rb") as opened:
+        head = opened.read(64)
+    refuse_pointer(file, head)
     if path.is_dir():
-        return _dataset if _is_dataset(path) else _faiss
-    check_input(path)
-    with open(path, "rb") as file:
-        head = file.read(64)
-    refuse_pointer(path, head)
+        return _faiss
     if head.startswith(b"\x93NUMPY"):
         return _npy
     if head.startswith(b"PAR1"):
         return _parquet
+    if head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < path.stat().st_size:
+        return _safetensors  # before pickles: a header of so many bytes begins as they do
     if head[:1] == b"\x80":
         return _pickle
-    if head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < path.stat().st_size:
-        return _safetensors
-    if head.startswith(b"\x1f\x8b") or head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+    if decompressor(head) is not None or head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
         return _json
     if re.match(rb"[A-Z][A-Za-z0-9]{3}", head):
         return _faiss
@@ -146,16 +149,17 @@ def _pickle(path: Path) -> Iterator[Block]:
 def _json(path: Path) -> Iterator[Block]:
     records, dimension = Corpus(path).records(), None
     while block := list(islice(records, _ROWS)):
-        docids = [docid_of(fields, place) for place, fields in block]
+        docids, vectors = [docid_of(fields, place) for place, fields in block], []
         for place, fields in block:
-            vector = fields.get("vector")
+            vector = next((fields[name] for name in _VECTORS if name in fields), None)
             dimension = dimension or (len(vector) if isinstance(vector, list) else None)
             if not isinstance(vector, list) or len(vector) != dimension or not all(map(_is_number, vector)):
                 raise JPQError(
                     f"{place} has no vector{f' of {dimension} numbers' if dimension else ''}: lines are like "
                     '{"id": "doc1", "vector": [0.1, …]}'
                 )
-        yield docids, np.array([fields["vector"] for _, fields in block], np.float32)
+            vectors.append(vector)
+        yield docids, np.array(vectors, np.float32)
 
 
 def _is_number(value) -> bool:

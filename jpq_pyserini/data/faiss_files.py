@@ -13,7 +13,7 @@ from jpq_pyserini.errors import JPQError
 logger = logging.getLogger(__name__)
 
 _BLOCK = 1 << 23  # floats read back at once
-_KINDS = "flat, IDMap, IDMap2, HNSW-Flat, IVF-Flat, SQfp16 and SQ8 can be read"
+_KINDS = "flat, IDMap, IDMap2, HNSW-Flat, IVF-Flat, RFlat, SQfp16, SQbf16 and SQ8 can be read"
 
 
 class _Stored(NamedTuple):
@@ -57,8 +57,10 @@ def _stored(index, path: Path) -> _Stored:
         inner = _stored(faiss.downcast_index(index.index), path)
         rows_of = ids[order]
         return _Stored(rows_of, lambda some: inner.vectors(order[np.searchsorted(rows_of, some)]), inner.dtype)
-    if isinstance(index, faiss.IndexHNSWFlat):
+    if isinstance(index, faiss.IndexHNSW):
         return _stored(faiss.downcast_index(index.storage), path)
+    if isinstance(index, faiss.IndexRefine):
+        return _stored(faiss.downcast_index(index.refine_index), path)
     if isinstance(index, faiss.IndexIVFFlat | faiss.IndexIVFScalarQuantizer):
         lists = index.invlists
         parts = [faiss.rev_swig_ptr(lists.get_ids(i), lists.list_size(i)).copy() for i in range(index.nlist)]
@@ -83,6 +85,9 @@ def _told_loss(index, path: Path) -> type:
     if scalar.qtype == faiss.ScalarQuantizer.QT_fp16:
         logger.warning("%s keeps float16 (SQfp16): the 11 leading bits of each number are left, which is enough", path)
         return np.float16
+    if scalar.qtype == faiss.ScalarQuantizer.QT_bf16:
+        logger.warning("%s keeps bfloat16 (SQbf16): the 8 leading bits of each number are left", path)
+        return np.float32
     if scalar.qtype in (faiss.ScalarQuantizer.QT_8bit, faiss.ScalarQuantizer.QT_8bit_uniform):
         logger.warning(
             "%s keeps 8 bits a number (SQ8): training starts from vectors that are rounded to 256 steps a dimension",

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jpq_pyserini.data.docids import Docids
+from jpq_pyserini.data.lines import refuse_pointer
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.json_text import read_json
 from jpq_pyserini.names import DOCID, FLAT_ENCODER, INDEX
@@ -19,7 +20,7 @@ from jpq_pyserini.storage import check_input
 # vector of floats with its length before it. The floats start at byte 45, unaligned, hence the copies below.
 _HEADER = struct.Struct("<4siqqqBiQ")
 _CHUNK = 1 << 23  # floats read at once
-_L2 = 1  # faiss/MetricType.h
+_INNER_PRODUCT, _L2 = 0, 1  # faiss/MetricType.h
 _ALIKE = 1e-2  # of lengths that differ by rounding
 _LARGEST = 1e18  # of which D squares are still far from the end of float32
 #: faiss/impl/index_write.cpp, in words.
@@ -32,6 +33,12 @@ _KINDS = {
     b"IxPq": "a product-quantized Faiss index (PQ)",
     b"IxPT": "a Faiss index behind a rotation (IndexPreTransform, as in OPQ)",
     b"IxSQ": "a Faiss index of scalar codes (SQ)",
+    b"IHNs": "a graph of scalar codes (HNSW-SQ)",
+    b"IHNp": "a graph of product-quantized codes (HNSW-PQ)",
+    b"IwSq": "inverted lists of scalar codes (IVF-SQ)",
+    b"IxRF": "a Faiss index with a second stage (IndexRefine)",
+    b"IBxF": "a Faiss index of bits (binary)",
+    b"IxHe": "a Faiss index of bits (LSH)",
 }
 _FLAT_KINDS = {b"IxFI": "inner product", b"IxF2": "L2", b"IxFl": "flat"}
 
@@ -191,15 +198,9 @@ def unusable_row(embeddings: np.ndarray) -> tuple[int, str] | None:
     return row, f"holds a value of {np.abs(embeddings[row]).max():.0e}, whose square is beyond float32"
 
 
-def refuse_pointer(path: Path, head: bytes) -> None:
-    """Raise :class:`JPQError` if a file that begins with ``head`` only stands for one in Git LFS."""
-    if head.startswith(b"version https://git-lfs"):
-        raise JPQError(f"{path} is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`")
-
-
 def kind_in_words(fourcc: bytes) -> str:
     """Say what the first four bytes of a Faiss index mean."""
-    return _KINDS.get(fourcc, f"a Faiss index of kind {fourcc!r}")
+    return _KINDS.get(fourcc, f"a Faiss index of another kind ({fourcc.decode('latin-1')})")
 
 
 def is_flat(path: Path) -> bool:
@@ -243,13 +244,15 @@ def map_embeddings(path: Path) -> np.memmap:
     refuse_pointer(path, head)
     if size < _HEADER.size:
         raise JPQError(f"{path} has {size} bytes, too few for a Faiss index: encode the collection again")
-    kind, dimension, count, _, _, _, _, values = _HEADER.unpack(head)
+    kind, dimension, count, _, _, _, metric, values = _HEADER.unpack(head)
     if kind not in _FLAT_KINDS:
         raise JPQError(
             f"{path} is {kind_in_words(kind)}, not a flat one: JPQ learns from "
             "uncompressed embeddings, "
             "as `python -m pyserini.encode … output --to-faiss` writes them"
         )
+    if metric not in (_INNER_PRODUCT, _L2):
+        raise JPQError(f"{path} is for another metric than inner product (Faiss's number {metric}): encode for that")
     # Older Faiss counts floats here, newer bytes; either way the data is count·dimension floats to the end of the file.
     wanted = _HEADER.size + 4 * count * dimension
     if values not in (count * dimension, 4 * count * dimension) or size < wanted:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jpq_pyserini.data.corpus import USUAL, Corpus, Fields, columns_of_tsv, document_in, records_of
+from jpq_pyserini.data.corpus import USUAL, Corpus, Fields, columns_of_tsv, document_in, is_of_lines, records_of
 from jpq_pyserini.data.lines import opened
 from jpq_pyserini.errors import JPQError
 
@@ -36,13 +36,13 @@ def count_documents(path: Path) -> CountedFile:
     Raises:
         JPQError: a damaged .gz.
     """
-    counted = None if path.name.endswith((".json", ".json.gz")) else _count_lines(path)
+    counted = _count_lines(path) if is_of_lines(path) else None
     return counted or CountedFile(path, sum(1 for _ in records_of(path)))
 
 
 def is_entered(path: Path) -> bool:
     """Whether reading can begin within a file: not in a compressed one, nor in one that may be a single object."""
-    return not path.name.endswith((".gz", ".json"))
+    return not path.name.endswith((".gz", ".bz2", ".xz", ".json"))
 
 
 def _count_lines(path: Path) -> CountedFile | None:

@@ -83,7 +83,8 @@ def _refuse_numbers_beyond(file, size: int) -> None:
 
 
 def read_vectors(path: Path) -> tuple[list, np.ndarray]:
-    """Return docids and vectors (n, D) of Tevatron's ``(vectors, docids)`` or of DPR's list of ``(docid, vector)``.
+    """Return docids and vectors (n, D) of Tevatron's ``(vectors, docids)``, of DPR's list of ``(docid, vector)``, or of
+    a dictionary, docid to vector.
 
     Raises:
         JPQError: the pickle holds anything but arrays, lists, tuples, numbers and strings, or other things than these.
@@ -97,10 +98,12 @@ def read_vectors(path: Path) -> tuple[list, np.ndarray]:
             f"{path} is a pickle that is not read ({reason_of(error)}): arrays, lists, tuples and strings are; save "
             "the vectors as .npy instead"
         ) from None
-    if isinstance(content, tuple) and len(content) == 2:
-        vectors, docids = content
-    elif isinstance(content, list) and content and all(isinstance(each, tuple) and len(each) >= 2 for each in content):
+    if isinstance(content, list) and content and all(isinstance(each, tuple) and len(each) >= 2 for each in content):
         docids, vectors = [each[0] for each in content], [each[1] for each in content]
+    elif isinstance(content, tuple | list) and len(content) == 2:
+        vectors, docids = content
+    elif isinstance(content, dict):
+        docids, vectors = list(content), list(content.values())
     else:
         docids, vectors = [], None
     try:
@@ -109,9 +112,7 @@ def read_vectors(path: Path) -> tuple[list, np.ndarray]:
     except (TypeError, ValueError):
         array = np.empty(0)
     if array.ndim != 2 or array.dtype.kind != "f" or len(array) != len(docids):
-        raise JPQError(
-            f"{path} holds no pair of vectors and docids of one length, as Tevatron writes them: {path.name}"
-        )
+        raise JPQError(f"{path} holds no pair of vectors and docids of one length, as Tevatron writes them")
     return docids, array
 
 

@@ -12,7 +12,8 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.json_text import JSONError, parse_json
 
 _IDS = ("_id", "id", "qid", "query_id", "query-id", "topic_id", "number", "num")
-_TEXTS = ("text", "title", "query", "question")
+_TEXTS = ("text", "title", "query", "question", "contents")
+_LIKE = '{"_id": "1", "text": "query"}'
 _XML_TEXTS = ("query", "title", "text", "question", "summary", "description")
 _TREC_NUMBER = re.compile(r"<num>\s*(?:Number:)?\s*([^\s<]+)", re.IGNORECASE)
 _TREC_TITLE = re.compile(r"<title>\s*(?:Topic:)?\s*([^<]*)", re.IGNORECASE)
@@ -27,12 +28,12 @@ class Topic(NamedTuple):
 
 
 def published_topics(path: str) -> Iterator[Topic] | None:
-    """Return the topics of a file of JSON lines, CSV, TREC topics or XML; None if it is none of these.
+    """Return the topics of a file of JSON lines, a JSON list, CSV, TREC topics or XML; None if it is none of these.
 
-    JSON lines have one of ``_id``, ``id``, ``qid``, ``query_id`` and one of ``text``, ``title``, ``query``,
-    ``question``; those with ``id`` and ``title`` in a ``.jsonl`` file are Pyserini's to read. CSV has a header with
-    such names, or the file is called .csv; such a header may also have tabs. Of TREC topics the title is taken, of XML
-    the child ``query``, ``title``, ``text``, ``question``, ``summary`` or ``description``, else the text.
+    JSON objects have one of ``_id``, ``id``, ``qid``, ``query_id`` and one of ``text``, ``title``, ``query``,
+    ``question``, ``contents``; lines with ``id`` and ``title`` in a ``.jsonl`` file are Pyserini's to read. CSV has a
+    header with such names, or the file is called .csv; such a header may also have tabs. Of TREC topics the title is
+    taken, of XML the child ``query``, ``title``, ``text``, ``question``, ``summary`` or ``description``, else the text.
     """
     first = next((line.strip() for _, line in text_lines(path) if line.strip()), "")
     if first.startswith("{"):
@@ -41,6 +42,8 @@ def published_topics(path: str) -> Iterator[Topic] | None:
             return None
         theirs = path.endswith(".jsonl") and {"id", "title"} <= fields.keys() and "_id" not in fields
         return None if theirs else _json_lines(path)
+    if first.startswith("["):
+        return _json_list(path)
     if first.startswith("<"):
         text = "\n".join(line for _, line in text_lines(path))
         return _trec(text, path) if re.search(r"<top>", text, re.IGNORECASE) else _xml(path)
@@ -78,11 +81,23 @@ def _json_lines(path: str) -> Iterator[Topic]:
     for number, line in text_lines(path):
         if not line.strip():
             continue
-        place, fields = f"{path}:{number}", _object(line) or {}
-        qid, text = _named(fields, _IDS), _named(fields, _TEXTS)
-        if qid is None or text is None:
-            raise JPQError(f'{place}: {quoted(line)} is not like {{"_id": "1", "text": "query"}}')
-        yield Topic(str(fields[qid]), fields[text], place)
+        yield _of_object(_object(line), f"{path}:{number}", line)
+
+
+def _json_list(path: str) -> Iterator[Topic]:
+    try:
+        listed = parse_json("\n".join(line for _, line in text_lines(path)))
+    except JSONError as error:
+        raise JPQError(f"{path}: not JSON ({error}): topics may be a list of objects like {_LIKE}") from None
+    for number, fields in enumerate(listed, 1):
+        yield _of_object(fields, f"{path}, object {number}", str(fields))
+
+
+def _of_object(fields, place: str, written: str) -> Topic:
+    qid, text = (_named(fields, names) if isinstance(fields, dict) else None for names in (_IDS, _TEXTS))
+    if qid is None or text is None:
+        raise JPQError(f"{place}: {quoted(written)} is not like {_LIKE}")
+    return Topic(str(fields[qid]), fields[text], place)
 
 
 def _csv(path: str, header: list[str] | None, delimiter: str) -> Iterator[Topic]:

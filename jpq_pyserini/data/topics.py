@@ -4,6 +4,7 @@ Pyserini is imported inside the functions and only when a file needs its Java: p
 """
 
 import contextlib
+import csv
 import difflib
 import logging
 import os
@@ -42,8 +43,8 @@ def read_topics(name_or_path: str | os.PathLike | Mapping[str, str]) -> dict[str
 
     Args:
         name_or_path: A Pyserini topics name, or a file: ``qid<TAB>query``, ``.gz`` too, JSON, and what
-            :func:`jpq_pyserini.data.topic_forms.published_topics` reads, whatever its name; .jsonl with ``title`` and
-            .trec are read by Pyserini. Or a dictionary, qid to query text.
+            :func:`jpq_pyserini.data.topic_forms.published_topics` reads, whatever its name; .jsonl with ``title`` is
+            read by Pyserini. Or a dictionary, qid to query text.
 
     Returns:
         qid to query text, in Pyserini's order (ids sorted, numerically if all are digits). As in Pyserini, an id of
@@ -60,7 +61,7 @@ def read_topics(name_or_path: str | os.PathLike | Mapping[str, str]) -> dict[str
     path = _existing_file(name_or_path)
     if path is None:
         return _checked_topics(_pyserini_topics(str(name_or_path)), str(name_or_path))
-    theirs = "cacm" in path or path.endswith(".trec")
+    theirs = "cacm" in path
     if not theirs and (published := published_topics(path)) is not None:
         return _of_published(published, path)
     if path.endswith(_PLAIN_TOPICS) and ("cacm" not in path or "beir" in path):
@@ -87,7 +88,7 @@ def read_qrels(name_or_path: str | os.PathLike | Mapping[str, Mapping[str, int]]
     a dictionary, qid to docid to relevance.
 
     Lines that start with "#" are comments, as in today's trec_eval. A file with a header has as many columns as
-    that: three with BEIR's (query-id, corpus-id, score).
+    that: three with BEIR's (query-id, corpus-id, score); there may be commas between them.
 
     Returns:
         qid to docid to relevance, in the file's order; ids exactly as written, as trec_eval compares them.
@@ -101,8 +102,11 @@ def read_qrels(name_or_path: str | os.PathLike | Mapping[str, Mapping[str, int]]
     path = _existing_file(name_or_path) or _pyserini_qrels_file(str(name_or_path))
     qrels: dict[str, dict[str, int]] = {}
     wanted = 4
+    split = columns_of
     for number, line in text_lines(path):
-        columns = columns_of(line)
+        if not qrels and line.partition(",")[0] in _QRELS_HEADERS:
+            split = _of_csv
+        columns = split(line)
         if not columns or is_comment(line):
             continue
         named = columns[0] in _QRELS_HEADERS and not columns[-1].removeprefix("-").isdecimal()
@@ -116,12 +120,16 @@ def read_qrels(name_or_path: str | os.PathLike | Mapping[str, Mapping[str, int]]
         if docid in judged:
             raise JPQError(f"{path}:{number}: document {docid!r} is judged twice for query {qid!r}: keep one line")
         try:
-            judged[docid] = int(relevance)
+            judged[docid] = int(relevance.removesuffix(".0"))
         except ValueError:
             raise JPQError(f"{path}:{number}: relevance {relevance!r} is no integer: {_QRELS_FORM}") from None
     if not qrels:
         raise JPQError(f"{path} holds no judgements: {_QRELS_FORM}")
     return qrels
+
+
+def _of_csv(line: str) -> list[str]:
+    return [column.strip() for column in next(csv.reader([line]), [])]
 
 
 def training_pairs(
@@ -187,17 +195,18 @@ def _plain_topics(path: str) -> dict[str, str]:
 
 
 def _json_topics(path: str) -> dict[str, str]:
-    """Read ``{"qid": {"title": "query text"}}``; unlike elsewhere Pyserini keeps ids as written here."""
-    text = "\n".join(line for _, line in text_lines(path))
+    """Read ``{"qid": {"title": "query text"}}``, or texts in place of the objects; ids are kept as written here."""
+    whole = "\n".join(line for _, line in text_lines(path))
     try:
-        pairs = parse_json(text, object_pairs_hook=_Pairs) if text.strip() else _Pairs()
+        pairs = parse_json(whole, object_pairs_hook=_Pairs) if whole.strip() else _Pairs()
     except JSONError as error:
         raise JPQError(f"{path}: not JSON ({error}): topics are {_JSON_FORM}") from None
     topics: dict[str, str] = {}
     for qid, fields in pairs if isinstance(pairs, _Pairs) else [("?", pairs)]:
-        if not isinstance(fields, _Pairs):
+        if not isinstance(fields, _Pairs | str):
             raise JPQError(f"{path}: query {qid!r} is no object: JSON topics are {_JSON_FORM}")
-        _add_topic(topics, qid, dict(fields).get("title"), path, keep_id=True)
+        text = fields if isinstance(fields, str) else dict(fields).get("title")
+        _add_topic(topics, qid, text, path, keep_id=True)
     return _not_empty(topics, path)
 
 

@@ -53,6 +53,7 @@ def test_float16_stays_so_on_disk(tmp_path, whole, monkeypatch):
     ("quantizer", "worst", "words"),
     [
         (faiss.ScalarQuantizer.QT_fp16, 2e-3, "float16"),
+        (faiss.ScalarQuantizer.QT_bf16, 1e-2, "bfloat16"),
         (faiss.ScalarQuantizer.QT_8bit, 2e-2, "8 bits a number"),
     ],
 )
@@ -65,6 +66,37 @@ def test_scalar_codes_are_read_with_a_warning(tmp_path, whole, caplog, quantizer
     np.testing.assert_allclose(found, x, atol=worst * np.abs(x).max())
     assert np.array_equal(found, index.reconstruct_n(0, N))
     assert words in caplog.text
+
+
+def test_a_graph_of_scalar_codes_is_read_as_they_are(tmp_path, whole, caplog):
+    x, _ = whole
+    index = faiss.IndexHNSWSQ(D, faiss.ScalarQuantizer.QT_fp16, 8, faiss.METRIC_INNER_PRODUCT)
+    index.train(x)
+    opened = open_embeddings(write_flat(tmp_path / "graph", x, index=index))
+    assert np.array_equal(opened.embeddings[:], x.astype(np.float16).astype(np.float32))
+    assert "float16" in caplog.text
+
+
+def test_a_byte_order_mark_is_no_part_of_a_docid(tmp_path, whole):
+    x, docids = whole
+    flat = write_flat(tmp_path / "flat", x)
+    np.save(tmp_path / "x.npy", x)
+    text = "\ufeff" + "\r\n".join(docids)
+    for source, beside in ((flat, flat / "docid"), (tmp_path / "x.npy", tmp_path / "given")):
+        beside.write_text(text, encoding="utf-8", newline="")
+        opened = open_embeddings(source, None if source == flat else beside)
+        assert list(opened.docids) == docids
+        assert opened.docids[0] == docids[0]
+    beside.write_text("\ufeff\n" + "\n".join(docids), encoding="utf-8")
+    with pytest.raises(JPQError, match="the docid '' in line 1 would break"):
+        open_embeddings(tmp_path / "x.npy", beside)
+
+
+def test_a_header_of_safetensors_that_begins_as_a_pickle(tmp_path, whole):
+    x, docids = whole
+    header = b'{"e":{"dtype":"F32","shape":[%d,%d],"data_offsets":[0,%d]}}' % (N, D, x.nbytes)
+    (tmp_path / "e.safetensors").write_bytes((0x80).to_bytes(8, "little") + header.ljust(0x80) + x.tobytes())
+    assert np.array_equal(open_embeddings(tmp_path / "e.safetensors", docids).embeddings[:], x)
 
 
 def test_ids_of_an_index_without_docids_are_the_docids(tmp_path, whole):
@@ -141,6 +173,13 @@ def test_what_is_refused(tmp_path, whole):
             open_embeddings(tmp_path / name, None if name.endswith(("jsonl", "pkl")) else docids)
     with pytest.raises(JPQError, match="is missing"):
         open_embeddings(tmp_path / "nowhere")
+    flat = write_flat(tmp_path / "flat", x, index=faiss.IndexFlat(D, faiss.METRIC_L1))
+    with pytest.raises(JPQError, match=r"is for another metric than inner product .*number 2"):
+        open_embeddings(flat)
+    for name in ("docid", "index"):
+        (flat / name).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+        with pytest.raises(JPQError, match=rf"flat/{name} is a Git LFS pointer"):
+            open_embeddings(flat if name == "index" else tmp_path / "x.npy", None if name == "index" else flat / name)
 
 
 def test_a_folder_of_parts_is_read_in_the_order_of_their_numbers(tmp_path, whole):

@@ -46,7 +46,7 @@ GOOD = "q1 Q0 d1 1 2.5 t\nq1 Q0 d2 2 1.5 t\n"
         ("q1 d1 1\nq1 d2 x\n", r"run\.txt:2: rank 'x' is no positive integer"),
         ("q1 d1 1\nq1 d2\n", r"run\.txt:2: 2 columns"),
         (GOOD.encode() + b"q1 Q0 d\xe9 3 1 t\n", r"run\.txt:3: not UTF-8"),
-        (GOOD.encode("utf-16"), r"run\.txt:1: not UTF-8"),
+        (GOOD.encode("utf-16"), r"run\.txt is in UTF-16"),
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), r"run\.txt:1: not UTF-8"),
         (GOOD + "\0" * 512, r"run\.txt:3: 1 columns"),
         (GOOD + "q1 Q0 d3 3 1.", r"run\.txt:3: 5 columns in 'q1 Q0 d3 3 1\.', not 6"),

@@ -1,6 +1,8 @@
 """Topics and qrels: the same as Pyserini reads, one clear line for what is wrong, pairs for training."""
 
+import bz2
 import gzip
+import lzma
 
 import pytest
 
@@ -87,8 +89,13 @@ def test_pyserinis_names_and_readers_report_in_one_line():
         ("t.tsv.gz", b"1\tone\n", "damaged gzip file"),
         ("t.json", b"", "holds no topics"),
         ("t.json", b'{"1": {"title": "one"}\n', r"t\.json: not JSON \(.*line \d"),
-        ("t.json", b'["one"]', "is no object"),
-        ("t.json", b'{"1": "one"}', "query '1' is no object"),
+        ("t.json", b'["one"]', "object 1: 'one' is not like"),
+        ("t.json", b'{"1": ["one"]}', "query '1' is no object"),
+        ("t.tsv", "1\tone\n".encode("utf-16"), r"t\.tsv is in UTF-16"),
+        ("t.tsv", b"version https://git-lfs.github.com/spec/v1\n", r"is a Git LFS pointer"),
+        ("t.tsv.zst", b"\x28\xb5\x2f\xfd\x00\x00", r"compressed with zstd"),
+        ("t.tsv", lzma.compress(b"1\tone\n")[:40], "damaged lzma file"),
+        ("t.tsv", bz2.compress(b"1\tone\n")[:20], "damaged bz2 file"),
         ("t.json", b'{"1": {"text": "one"}}', "query '1' has no text"),
         ("t.json", b'{"1": {"title": "one"}, "1": {"title": "uno"}}', "query id '1' occurs twice"),
     ],
@@ -110,6 +117,10 @@ def test_bad_topics(tmp_path, name, content, message):
         ("queries.dev", "10\tten, or so\n9\tnine\n"),
         ("q.json", '{"_id": "10", "text": "ten, or so", "metadata": {}}\n\n{"_id": "9", "text": "nine"}\n'),
         ("q.jsonl", '\ufeff{"query_id": 10, "query": "ten, or so"}\n{"query_id": 9, "query": "nine"}\n'),
+        ("list.json", '[{"qid": 10, "query": "ten, or so"},\n {"qid": 9, "query": "nine"}]'),
+        ("texts.json", '{"10": "ten, or so", "9": "nine"}'),
+        ("titles.trec", "<top>\n<num> Number: 10\n<title> ten, or so\n</top>\n<top>\n<num> Number: 9\n<title> nine\n"
+         "</top>\n"),  # without <desc>, of which Pyserini reads the first alone
         ("queries", '{"10": {"title": "ten, or so"},\n "9": {"title": "nine"}}\n'),
         ("topics.txt", "<top>\n<num> Number: 10\n<title> ten,\nor so\n<desc>\nx\n</top>\n\n<top><num>9</num>\n"
          "<title>nine</title></top>\n"),
@@ -129,6 +140,23 @@ def test_topics_as_published_are_told_by_their_content(tmp_path, name, content):
     (tmp_path / name).write_text(content, encoding="utf-8")
     topics = read_topics(tmp_path / name)
     assert topics == {"9": "nine", "10": "ten, or so"}
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_compressed_whatever_the_name(tmp_path, compress):
+    (tmp_path / "topics").write_bytes(compress(b"9\tnine\n10\tten\n"))
+    (tmp_path / "qrels.txt").write_bytes(compress(b"9 0 d1 1\n"))
+    assert read_topics(tmp_path / "topics") == {"9": "nine", "10": "ten"}
+    assert read_qrels(tmp_path / "qrels.txt") == {"9": {"d1": 1}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['query-id,corpus-id,score\n9,"d,1",1\n9,d2,0\n', 'qid,iter,docid,rel\r\n9,0,"d,1",1\r\n9,0,d2,0.0\r\n'],
+)
+def test_qrels_with_commas(tmp_path, content):
+    (tmp_path / "qrels.csv").write_text(content, newline="")
+    assert read_qrels(tmp_path / "qrels.csv") == {"9": {"d,1": 1, "d2": 0}}
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,11 @@ def _dpr(folder, x, docids):
     return folder / "dpr_0.pkl", None
 
 
+def _dictionary(folder, x, docids):
+    (folder / "d.pkl").write_bytes(pickle.dumps(dict(zip(docids, x, strict=True))))
+    return folder / "d.pkl", None
+
+
 def _faiss(make):
     def write(folder, x, docids):
         index = make(x)
@@ -120,6 +125,8 @@ FORMS = {
     "pickle, old protocol": lambda folder, x, docids: _pickle(folder, x, docids, 2),
     "pickle float16": lambda folder, x, docids: _pickle(folder, x.astype(np.float16), docids, 5),
     "DPR's pickle": _dpr,
+    "dictionary's pickle": _dictionary,
+    "RFlat": _faiss(lambda x: faiss.index_factory(x.shape[1], "PQ2x4,RFlat", faiss.METRIC_INNER_PRODUCT)),
     "IDMap": _id_map(faiss.IndexIDMap),
     "IDMap2": _id_map(faiss.IndexIDMap2),
     "HNSW-Flat": _faiss(lambda x: faiss.IndexHNSWFlat(x.shape[1], 8, faiss.METRIC_INNER_PRODUCT)),
