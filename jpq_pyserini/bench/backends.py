@@ -14,7 +14,7 @@ import numpy as np
 from jpq_pyserini import cli, tables
 from jpq_pyserini.bench.records import check_record, write_record
 from jpq_pyserini.data.topics import read_qrels, read_topics
-from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
+from jpq_pyserini.encoders.text_encoder import embed_queries, embed_topics, load_text_encoder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.measures import evaluate, mean
 from jpq_pyserini.index.record import IndexRecord, query_encoder_path
@@ -150,7 +150,7 @@ def measure_systems(
     first: np.ndarray | None = None
     results = {}
     for name, system in systems.items():
-        vectors = system.encode(queries)
+        vectors = embed_topics(system.model, queries) if first is None else system.encode(queries)
         first = vectors if first is None else first
         norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(first, axis=1)
         _, rows = system.index.search(vectors, _HITS)

@@ -10,7 +10,7 @@ import numpy as np
 from jpq_pyserini import cli, tables
 from jpq_pyserini.bench.records import check_record, write_record
 from jpq_pyserini.data.topics import read_qrels, read_topics
-from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
+from jpq_pyserini.encoders.text_encoder import embed_topics, load_text_encoder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.lazy import Later
 from jpq_pyserini.timing import measure_in_turns, summary
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     qrels = read_qrels(args.qrels)
     topics = {qid: text for qid, text in read_topics(args.topics).items() if qid in qrels}
     encoder = args.encoder or str(index.query_encoder_path)
-    vectors = embed_queries(load_text_encoder(encoder), list(topics.values()))
+    vectors = embed_topics(load_text_encoder(encoder), list(topics.values()))
     rows = {docid: row for row, docid in enumerate(index.docids)}
     relevant = [{rows[docid] for docid, grade in qrels[qid].items() if grade > 0 and docid in rows} for qid in topics]
     results = []

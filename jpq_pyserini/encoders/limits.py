@@ -4,6 +4,7 @@ A model can have a tower for queries and one for documents (sentence-transformer
 sentence-transformers they go by the task, "query" or "document".
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,11 @@ from jpq_pyserini.errors import JPQError
 
 QUERY, DOCUMENT = "query", "document"
 BATCH_SIZE = 32  # passages encoded at once
+
+logger = logging.getLogger(__name__)
+
+LOOKED_AT = 1000  # texts
+_SHARE_CUT, _FEWEST_CUT = 0.05, 3  # of them may be cut, and have to be, before anything is said
 
 
 def towers(model) -> dict[str, Any]:
@@ -88,13 +94,48 @@ def replace_prompt(model, old: str, new: str) -> None:
     set_length_limit(model, min(total, _positions(tower.model) or total), QUERY)
 
 
-def share_cut(model, texts: Sequence[str], prompt: str) -> float:
-    """Return the share of queries that are longer than the limit, between 0 and 1."""
-    tower, limit = towers(model)[QUERY], length_limit(model, QUERY)
-    if limit is None or not texts or not hasattr(tower, "model"):
-        return 0.0
-    tokens = tower.tokenizer([prompt + text for text in texts], truncation=False, verbose=False)["input_ids"]
-    return sum(len(each) > limit for each in tokens) / len(texts)
+class CutTexts:
+    """Says once that more than a few per cent of an encoder's texts are longer than it takes.
+
+    Args:
+        model: a ``SentenceTransformer``.
+        task: "query" or "document".
+        kind: what the texts are, for the message.
+        remedy: how to have less of them cut.
+    """
+
+    def __init__(self, model, task: str, kind: str, remedy: str):
+        self._model, self._task, self._kind, self._remedy = model, task, kind, remedy
+        self._seen = self._cut = self._longest = 0
+        self._said = False
+
+    def count(self, texts: Sequence[str], prompt: str) -> bool:
+        """Look at some more texts, of which the first thousand count; tells whether too many are cut."""
+        texts = texts[: LOOKED_AT - self._seen]
+        if self._said or not texts:
+            return self._said
+        tower, limit = towers(self._model)[self._task], length_limit(self._model, self._task)
+        if limit is None or not hasattr(tower, "model"):
+            return False
+        tokens = tower.tokenizer([prompt + text for text in texts], truncation=False, verbose=False)["input_ids"]
+        lengths = [len(each) for each in tokens]
+        self._seen += len(lengths)
+        self._cut += sum(length > limit for length in lengths)
+        self._longest = max(self._longest, *lengths)
+        share = self._cut / self._seen
+        if share > _SHARE_CUT and self._cut >= _FEWEST_CUT:
+            self._said = True
+            logger.warning(
+                "%.0f%% of the %s (of %d looked at) are longer than the %d tokens that the encoder takes of them, "
+                "prompt included, and are cut; the longest has %d: %s",
+                100 * share,
+                self._kind,
+                self._seen,
+                limit,
+                self._longest,
+                self._remedy,
+            )
+        return self._said
 
 
 def _tokens(tower, text: str) -> int:

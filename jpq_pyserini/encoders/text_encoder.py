@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jpq_pyserini.encoders.limits import QUERY, length_limit, set_length_limit
+from jpq_pyserini.encoders.limits import QUERY, CutTexts, length_limit, set_length_limit
 from jpq_pyserini.encoders.loading import check_device, load_model, says_its_pooling
 from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.json_text import parse_json, safetensors_header
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 QUERY_PROMPT, PASSAGE_PROMPT = "query", "document"
+_PASSAGE_PROMPTS = (PASSAGE_PROMPT, "passage", "corpus")  # the first that a model has
 _BARE: dict[str, Any] = {"show_progress_bar": False, "convert_to_numpy": True}
 #: In the settings of a saved encoder that has an ONNX export: its largest difference from torch's vectors, as a share
 #: of their length.
@@ -165,6 +166,13 @@ def query_prompt(model: "SentenceTransformer") -> str:
     return prompts.get(QUERY_PROMPT, prompts.get(getattr(model, "default_prompt_name", None) or "")) or ""
 
 
+def passage_prompt(model: "SentenceTransformer") -> str:
+    """Return the text that ``encode_document`` puts before a passage; empty for most models."""
+    prompts = model.prompts or {}
+    names = (*_PASSAGE_PROMPTS, getattr(model, "default_prompt_name", None))
+    return next((prompts[name] for name in names if name in prompts), "") or ""
+
+
 def embed_queries(model: "SentenceTransformer", queries: Sequence[str], batch_size: int = 64, **options) -> np.ndarray:
     """Encode queries with ``encode_query``: the model's tower and prompt for them; returns (B, D) float32.
 
@@ -178,6 +186,13 @@ def embed_queries(model: "SentenceTransformer", queries: Sequence[str], batch_si
     return _array(
         model.encode_query(list(queries), prompt=query_prompt(model), batch_size=batch_size, **_BARE | options)
     )
+
+
+def embed_topics(model: "SentenceTransformer", texts: Sequence[str], **options) -> np.ndarray:
+    """Encode queries as :func:`embed_queries` does, and log a warning if more than a few per cent of them are cut."""
+    remedy = "train with a greater --max-query-length, or take an encoder that was not trained here"
+    CutTexts(model, QUERY, "queries", remedy).count(texts, query_prompt(model))
+    return embed_queries(model, texts, **options)
 
 
 def embed_passages(model: "SentenceTransformer", texts: Sequence[str], batch_size: int = 32, **options) -> np.ndarray:

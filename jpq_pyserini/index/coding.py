@@ -12,6 +12,7 @@ from tqdm import tqdm
 from jpq_pyserini.codec.neighbours import REFERENCE, Neighbourhood
 from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.data.flat import Embeddings, unusable_row
+from jpq_pyserini.encoders.limits import DOCUMENT, LOOKED_AT, CutTexts
 from jpq_pyserini.encoders.text_encoder import embed_passages
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.attached import RawVectors, Vectors
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 CHUNK = 2048  # documents encoded, coded and written at once; their embeddings are then forgotten
 _ROWS = 1 << 14  # embeddings coded at once
+_SHORTER = "split them into shorter ones, or give embed a --max-length"
 _MEASURED = 4  # batches of passages that tell which backend is faster
 _CODES, _VECTORS = "codes", "vectors"  # files of a work folder
 
@@ -137,16 +139,20 @@ def load_document_encoder(
         settings: arguments of :func:`jpq_pyserini.encoders.text_encoder.load_text_encoder`.
         device: torch device; None: a GPU if there is one and the backend is torch.
         backend: what runs it: see :mod:`jpq_pyserini.encoders.backends`; ``"auto"`` measures on the first documents.
-        corpus, batch: the documents, and how many are encoded at once: what ``"auto"`` measures with.
+        corpus, batch: the documents, and how many are encoded at once: what ``"auto"`` measures with. If more than a
+            few per cent of the first are longer than the model takes, and nobody asked for that, a warning is logged.
     """
     import torch
 
     from jpq_pyserini.encoders import backends
-    from jpq_pyserini.encoders.text_encoder import load_text_encoder
+    from jpq_pyserini.encoders.text_encoder import load_text_encoder, passage_prompt
 
     on_gpu = torch.cuda.is_available() and backend in (backends.TORCH, backends.AUTO)
     device = device or ("cuda" if on_gpu else "cpu")
     model = load_text_encoder(**settings, device=device)
+    if settings.get("max_length") is None:
+        texts = [text for _, text in itertools.islice(corpus, LOOKED_AT)]
+        CutTexts(model, DOCUMENT, "passages", _SHORTER).count(texts, passage_prompt(model))
     if backend != backends.AUTO:
         return backends.exported(model, backend, device), backend
     if not device.startswith("cpu"):

@@ -8,7 +8,15 @@ import numpy as np
 from pyserini.encode import DocumentEncoder, QueryEncoder
 
 from jpq_pyserini.encoders import backends
-from jpq_pyserini.encoders.limits import DOCUMENT, length_limit, limit_text, replace_prompt, set_length_limit
+from jpq_pyserini.encoders.limits import (
+    DOCUMENT,
+    QUERY,
+    CutTexts,
+    length_limit,
+    limit_text,
+    replace_prompt,
+    set_length_limit,
+)
 from jpq_pyserini.encoders.query_cache import QueryCache, cache_of
 from jpq_pyserini.encoders.text_encoder import (
     QUERY_PROMPT,
@@ -25,6 +33,9 @@ from jpq_pyserini.index.record import encoder_settings
 from jpq_pyserini.index.sharded import shard_directories
 from jpq_pyserini.names import ENCODER_MARKER, QUERY_ENCODER, RECORD
 from jpq_pyserini.plugin.ours import BARE, is_bare
+
+
+_MORE_TOKENS = "give --max-length (Python: JPQQueryEncoder(query_length=)), or train with more --max-query-length"
 
 
 class JPQQueryEncoder(QueryEncoder):
@@ -73,6 +84,7 @@ class JPQQueryEncoder(QueryEncoder):
         self._bound_to: str | None = None
         self._state: tuple[int, ...] | None = None  # of that directory then
         self._cache: QueryCache | None = None
+        self._cut: CutTexts | None = None  # made with the first queries
         self.is_fixed = not is_bare(encoder_dir)  # named by the user, rather than found through the index
         if not isinstance(encoder_dir, str | os.PathLike):
             self.model, self.encoder_dir = encoder_dir, type(encoder_dir).__name__
@@ -123,6 +135,9 @@ class JPQQueryEncoder(QueryEncoder):
             )
         if len(queries) == 0:
             return np.empty((0, self.model.get_embedding_dimension()), dtype=np.float32)
+        if self._cut is None:
+            self._cut = CutTexts(self.model, QUERY, "queries", _MORE_TOKENS)
+        self._cut.count(queries, query_prompt(self.model))
         if self._cache is not None:
             return self._cache.encode(queries, self._embed)
         return self._embed(queries)
@@ -148,7 +163,7 @@ class JPQQueryEncoder(QueryEncoder):
             backend = backends.apply_saved(model, folder, self.device)
         else:
             backends.apply(model, folder, backend, self.device)
-        self.model = model.half() if self.fp16 else model
+        self.model, self._cut = model.half() if self.fp16 else model, None
         self._cache = cache_of(
             folder, backend=backend, fp16=self.fp16, prefix=self.prefix, device=str(self.device), **self._limit()
         )

@@ -50,7 +50,7 @@ from jpq_pyserini.train.optimizer import DivergenceError
 from jpq_pyserini.train.report import TrainReport, training_record
 from jpq_pyserini.train.run_negatives import negatives_of_run
 from jpq_pyserini.train.search import RescoredSearch, flat_search, index_search
-from jpq_pyserini.train.start_check import warn_of_misfits
+from jpq_pyserini.train.start_check import warn_of_cut, warn_of_misfits
 from jpq_pyserini.train.step import TrainingStep
 from jpq_pyserini.train.stopwatch import Stopwatch
 from jpq_pyserini.train.student import distillation_queries, imitate
@@ -149,6 +149,7 @@ def _train(run: Run, resume: bool, progress: bool) -> TrainReport:
         with watch.phase("imitate"):
             encoder, imitation = _student(run, flat, training, checkpoints, accelerator, scale, progress)
     if accelerator.is_main_process:
+        warn_of_cut(encoder, training, dev, config.max_query_length)
         warn_of_misfits(encoder, flat, training or dev)
     codec, codes = _start(flat, config, checkpoints, accelerator, progress, watch) if config.compress else (None, None)
     with watch.phase("load"):

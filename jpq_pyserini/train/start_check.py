@@ -4,19 +4,36 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from jpq_pyserini.data.flat import Embeddings
 from jpq_pyserini.data.topics import TrainingQuery
-from jpq_pyserini.encoders.limits import QUERY, length_limit, share_cut
-from jpq_pyserini.encoders.text_encoder import QUERY_PROMPT, embed_queries, query_prompt
+from jpq_pyserini.encoders.limits import LOOKED_AT, QUERY, CutTexts
+from jpq_pyserini.encoders.text_encoder import QUERY_PROMPT, embed_queries, embed_with_gradients, query_prompt
 
 logger = logging.getLogger(__name__)
 
 _QUERIES, _PASSAGES = 200, 1000  # looked at
-_CUT = 0.05  # of the queries may be longer than the limit without a word
 _BEFORE = 0.35  # of the passages may be ranked before the relevant ones; 0.5 is chance, good encoders have below 0.02
 _FEW = 10  # queries, from which nothing can be said of ranks
 _RATIO = 2.0  # of norms
+_MOVED = 0.01  # of a vector's length, by what is encoded beside it
+
+
+def warn_of_cut(encoder, training: Sequence[TrainingQuery], dev: Sequence[TrainingQuery], limit: int) -> None:
+    """Log a warning, once, if more than a few per cent of the training queries are cut, or else of the dev queries.
+
+    Args:
+        encoder: a ``SentenceTransformer``, with the limit of its queries.
+        training, dev: the queries; a sample of each is looked at.
+        limit: what ``--max-query-length`` says, the prompt not counted.
+    """
+    remedy = f"raise --max-query-length, which is {limit}"
+    for kind, queries in (("training queries", training), ("dev queries", dev)):
+        chosen = np.random.default_rng(0).permutation(len(queries))[:LOOKED_AT]
+        texts = [queries[i].text for i in chosen]
+        if CutTexts(encoder, QUERY, kind, remedy).count(texts, query_prompt(encoder)):
+            return
 
 
 def warn_of_misfits(encoder, flat: Embeddings, queries: Sequence[TrainingQuery]) -> None:
@@ -30,15 +47,6 @@ def warn_of_misfits(encoder, flat: Embeddings, queries: Sequence[TrainingQuery])
     if not queries:
         return
     chosen = np.random.default_rng(0).permutation(len(queries))
-    longest = [queries[i].text for i in chosen[: 10 * _QUERIES]]
-    limit, cut = length_limit(encoder, QUERY), share_cut(encoder, longest, query_prompt(encoder))
-    if cut > _CUT:
-        logger.warning(
-            "%.0f%% of the queries are longer than the %s tokens that the encoder gets of them, prompt included, and "
-            "are cut: raise --max-query-length",
-            100 * cut,
-            limit,
-        )
     default = encoder.default_prompt_name
     unused = (encoder.prompts or {}).get(default or "")
     if unused and default != QUERY_PROMPT and not query_prompt(encoder):
@@ -48,6 +56,7 @@ def warn_of_misfits(encoder, flat: Embeddings, queries: Sequence[TrainingQuery])
             default,
         )
     sample = [queries[i] for i in chosen[:_QUERIES]]
+    _warn_of_padding(encoder, sorted((query.text for query in sample), key=len))
     vectors, passages = embed_queries(encoder, [query.text for query in sample]), flat.sample(_PASSAGES, seed=0)
     _warn_of_norms(vectors, passages)
     ranked = [(vector, query.rows[0]) for vector, query in zip(vectors, sample, strict=True) if query.rows]
@@ -74,6 +83,20 @@ def share_before(queries: np.ndarray, relevant: np.ndarray, passages: np.ndarray
         own = (queries * relevant).sum(axis=1, keepdims=True)
         scores = queries @ passages.T
     return float((np.mean(scores > own) + np.mean(scores >= own)) / 2)
+
+
+def _warn_of_padding(encoder, by_length: Sequence[str]) -> None:
+    """Warn if the shortest text has another vector beside the longest than alone, as convolutions over padding give."""
+    with torch.inference_mode():
+        alone = embed_with_gradients(encoder.eval(), by_length[:1])
+        beside = embed_with_gradients(encoder, [by_length[0], by_length[-1]])[:1]
+    moved = float(torch.linalg.norm(beside - alone) / torch.linalg.norm(alone).clamp_min(1e-30))
+    if moved > _MOVED:
+        logger.warning(
+            "the encoder gives a text another vector beside longer ones than alone (%.0f%% of its length away): codes "
+            "and hits depend a little on what is encoded together",
+            100 * moved,
+        )
 
 
 def _warn_of_norms(queries: np.ndarray, passages: np.ndarray) -> None:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Router, StaticEmbedding, Transformer
 
-from jpq_pyserini.encoders.limits import length_limit, limit_queries, share_cut
+from jpq_pyserini.encoders.limits import QUERY, CutTexts, length_limit, limit_queries
 from jpq_pyserini.encoders.text_encoder import (
     embed_passages,
     embed_queries,
@@ -241,11 +241,26 @@ def test_the_limit_counts_the_query_and_not_its_prompt(encoder):
     first, same, other = embed_queries(model, ["bace dife kale vo vo", "bace dife kale vo gufo", "bace dife gufo vo"])
     assert np.array_equal(first, same)  # four words and two special tokens
     assert not np.allclose(first, other, atol=1e-3)
-    assert share_cut(model, ["bace"] * 3 + ["bace dife kale vo gufo"], prompt) == 0.25
     with pytest.raises(JPQError, match="--max-query-length 65 is more than the encoder's 64 positions"):
         limit_queries(model, 65, "")
     with pytest.raises(JPQError, match=r"has 80 tokens, the encoder takes 64"):
         limit_queries(model, 32, prompt * 2)
+
+
+def test_cut_texts_are_told_of_once(encoder, caplog):
+    model = load_text_encoder(str(encoder), max_length=6)
+    cut = CutTexts(model, QUERY, "queries", "give more")
+    fits, longer = "bace dife kale vovo", "bace dife kale vovo gufo"  # with two special tokens 6 and 7
+    assert not cut.count([fits] * 30 + [longer] * 2, "")  # 6%, but two
+    assert not cut.count([fits] * 30 + [longer], "")  # 5%
+    assert not caplog.messages
+    assert cut.count([longer + " gufo"], "")
+    assert cut.count([longer] * 20, "")
+    assert caplog.messages == [
+        "6% of the queries (of 64 looked at) are longer than the 6 tokens that the encoder takes of them, prompt "
+        "included, and are cut; the longest has 8: give more"
+    ]
+    assert CutTexts(model, QUERY, "queries", "").count([fits] * 3, "bace ")
 
 
 def test_roberta_and_dpr_by_cls(encoder, tmp_path):

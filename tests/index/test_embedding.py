@@ -86,6 +86,18 @@ def test_faiss_reads_what_is_written_and_the_settings_are_kept(collection, tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["flat", "plain"]
 
 
+def test_passages_that_the_model_cuts_are_told_of(collection, tmp_path, caplog):
+    lines = [json.dumps({"id": f"p{n}", "contents": "bace " * (60 if n % 2 else 40)}) for n in range(10)]
+    (tmp_path / "corpus.jsonl").write_text("\n".join(lines))
+    given = (tmp_path / "corpus.jsonl", str(collection / "encoder"))
+    embedding.embed_corpus(*given, tmp_path / "flat", device="cpu")
+    (said,) = caplog.messages
+    assert said.startswith("50% of the passages (of 10 looked at) are longer than the 48 tokens")
+    assert said.endswith("the longest has 62: split them into shorter ones, or give embed a --max-length")
+    embedding.embed_corpus(*given, tmp_path / "short", device="cpu", max_length=20)  # as asked for
+    assert len(caplog.messages) == 1
+
+
 def test_a_backend_gives_the_same_vectors(collection, tmp_path):
     pytest.importorskip("onnx")
     torch, onnx = (embed(collection, tmp_path / name, "--encoder-backend", name) for name in ("torch", "onnx"))

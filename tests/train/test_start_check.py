@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from jpq_pyserini import JPQIndex
 from jpq_pyserini.data.flat import FlatFolder
@@ -16,7 +17,7 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.__main__ import main as index_command
 from jpq_pyserini.train.__main__ import main as train_command
 from jpq_pyserini.train.inputs import EncoderSource
-from jpq_pyserini.train.start_check import share_before, warn_of_misfits
+from jpq_pyserini.train.start_check import share_before, warn_of_cut, warn_of_misfits
 
 from helpers.tiny import tiny_corpus, tiny_encoder
 from helpers.training import run
@@ -57,12 +58,32 @@ def test_embeddings_of_another_scale(parts, caplog, tmp_path):
 
 
 def test_queries_that_are_cut_are_told_of_once(parts, caplog):
-    source, flat, queries = parts
-    said = warnings_of(caplog, source.load(flat, 5, "cpu"), flat, queries)
-    assert said.startswith("100% of the queries are longer than the 5 tokens")
-    assert "raise --max-query-length" in said
+    source, _, queries = parts
+    encoder = source.load(parts[1], 5, "cpu")
+    short = [TrainingQuery(query.qid, "vovo", query.rows) for query in queries]
+    for training, dev, kind in ((queries, queries, "training"), (short, queries, "dev"), ([], queries, "dev")):
+        caplog.clear()
+        warn_of_cut(encoder, training, dev, 5)
+        (said,) = caplog.messages
+        assert said.startswith(f"100% of the {kind} queries (of 40 looked at) are longer than the 5 tokens")
+        assert said.endswith("the longest has 6: raise --max-query-length, which is 5")
+    caplog.clear()
+    warn_of_cut(encoder, short, [], 5)
+    assert not caplog.messages
     with pytest.raises(JPQError, match="--max-query-length 99 is more than the encoder's 64 positions"):
-        source.load(flat, 99, "cpu")
+        source.load(parts[1], 99, "cpu")
+
+
+def test_a_vector_that_depends_on_its_batch(parts, caplog, monkeypatch):
+    source, flat, queries = parts
+
+    def padded(encoder, texts):
+        return torch.tensor([[1.0, 0.01 * max(map(len, texts))]]).repeat(len(texts), 1)
+
+    monkeypatch.setattr("jpq_pyserini.train.start_check.embed_with_gradients", padded)
+    asked = [*queries[:3], queries[3]._replace(text=queries[3].text * 2)]  # of 19 and 38 letters
+    said = warnings_of(caplog, source.load(flat, 32, "cpu"), flat, asked)
+    assert f"beside longer ones than alone ({100 * 0.19 / np.hypot(1, 0.19):.0f}% of its length away)" in said
 
 
 def test_share_before():

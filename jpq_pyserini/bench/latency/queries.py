@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
+from jpq_pyserini.encoders.text_encoder import embed_queries, embed_topics, load_text_encoder
 from jpq_pyserini.resume import fingerprint
 from jpq_pyserini.storage import new_file
 from jpq_pyserini.timing import measure, summary
@@ -48,7 +48,7 @@ def encoded_queries(encoder: str, topics: Mapping[str, str], cache: str | os.Pat
         with np.load(path, allow_pickle=False) as kept:
             return EncodedQueries(kept["vectors"], float(kept["milliseconds"]))
     model = load_text_encoder(encoder)
-    vectors = embed_queries(model, texts, show_progress_bar=len(texts) > 500)
+    vectors = embed_topics(model, texts, show_progress_bar=len(texts) > 500)
     found = EncodedQueries(vectors, _milliseconds(model, texts))
     with new_file(path, "wb") as file:
         np.savez(file, vectors=found.vectors, milliseconds=found.milliseconds)
