@@ -206,7 +206,7 @@ def _or_ours(plain, make):
 
     @functools.wraps(plain)
     def choose(*args, **kwargs):
-        given = signature.bind(*args, **kwargs).arguments
+        given = signature.bind_partial(*args, **kwargs).arguments  # Pyserini 2.4 asks for more
         encoder = given.get("encoder")
         if not encoder_is_ours(encoder, given.get("encoder_class")):
             return plain(*args, **kwargs)
