@@ -34,7 +34,6 @@ from jpq_pyserini.index.sharded import shard_directories
 from jpq_pyserini.names import ENCODER_MARKER, QUERY_ENCODER, RECORD
 from jpq_pyserini.plugin.ours import BARE, is_bare
 
-
 _MORE_TOKENS = "give --max-length (Python: JPQQueryEncoder(query_length=)), or train with more --max-query-length"
 
 
