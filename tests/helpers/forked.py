@@ -12,11 +12,13 @@ import runpy
 import subprocess
 import sys
 import tempfile
-from multiprocessing import forkserver
+from multiprocessing import forkserver, reduction
 from pathlib import Path
+from types import SimpleNamespace
 
 from jpq_pyserini.__main__ import main
 from jpq_pyserini.cli import run_main
+from jpq_pyserini.eval.reproduce import workshop
 
 _LIBRARIES = ["faiss", "pandas", "scipy.stats", "sklearn", "sentence_transformers", "torch", "transformers"]
 _AT_ONCE = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}  # read when the libraries are imported
@@ -45,27 +47,80 @@ class Forked:
         process: the process; its exit code is that of the command.
     """
 
-    def __init__(self, words, folder: Path, gate=None):
+    def __init__(self, words, folder: Path, gate=None, **environment: str):
         self._said = folder.parent / f"said-{id(self)}"
-        work = _jpq, tuple(map(str, words)), folder, dict(os.environ), self._said, self._said, gate
+        variables = {**os.environ, **environment}
+        work = _jpq, tuple(map(str, words)), folder, variables, self._said, self._said, gate
         self.process = _context().Process(target=_run, args=work, daemon=True)
         self.process.start()
+
+    def poll(self) -> int | None:
+        """Return the exit status, None while it runs."""
+        return self.process.exitcode
+
+    def kill(self) -> None:
+        """Kill it, and wait until it is dead."""
+        self.process.kill()
+        self.process.join()
+
+    def communicate(self, timeout: float = 120) -> tuple[str, None]:
+        """Return what it said; if that takes too long, it is killed."""
+        self.process.join(timeout)
+        if self.process.exitcode is None:
+            self.kill()
+        said = self._said.read_text(errors="replace") if self._said.exists() else ""
+        self._said.unlink(missing_ok=True)
+        return said, None
 
     def wait(self, seconds: float = 120) -> tuple[int | None, str]:
         """Return the exit status, None if it took too long, and the last line on stderr."""
         self.process.join(seconds)
-        status = self.process.exitcode
-        if status is None:
-            self.process.kill()
-            self.process.join()
-        lines = self._said.read_text(errors="replace").splitlines() if self._said.exists() else []
-        self._said.unlink(missing_ok=True)
+        status, lines = self.process.exitcode, self.communicate(0)[0].splitlines()
         return status, lines[-1] if lines else ""
 
 
 def barrier(parties: int):
     """Return a gate that opens when so many commands stand before it."""
     return _context().Barrier(parties)
+
+
+def fork_steps(patch) -> None:
+    """Fork the steps of experiments that are ``python -m module ...``, until ``patch``, a MonkeyPatch, is undone."""
+
+    def start(words, **options):
+        modules = words[:2] == [sys.executable, "-m"]
+        return _ForkedStep(words[2:], **options) if modules else subprocess.Popen(words, **options)
+
+    patch.setattr(workshop, "subprocess", SimpleNamespace(Popen=start, DEVNULL=subprocess.DEVNULL))
+
+
+class _ForkedStep:
+    """What the workshop needs of a ``subprocess.Popen``."""
+
+    def __init__(self, words, cwd, stdout: int, stderr: int, **_):
+        work = _module, words, cwd, dict(os.environ), _Open(stdout), _Open(stderr)
+        self._process = _context().Process(target=_run, args=work)
+        self._process.start()
+        self.pid = self._process.pid
+
+    def wait(self) -> int:
+        """Return the exit status."""
+        self._process.join()
+        return self._process.exitcode
+
+
+class _Open:
+    """An open file by its number, which becomes the number of the same file in a forked process."""
+
+    def __init__(self, number: int):
+        self._number = number
+
+    def __reduce__(self):
+        return _number_of, (reduction.DupFd(self._number),)
+
+
+def _number_of(received) -> int:
+    return received.detach()
 
 
 def run_forked(module: str, arguments, cwd, environment: dict[str, str]) -> subprocess.CompletedProcess:
@@ -93,13 +148,16 @@ def _module(words) -> None:
 
 
 def _run(command, words, folder, environment, out, err, gate=None) -> None:
-    """Become a new process that runs ``command``, a function, and ends as an interpreter does."""
+    """Become a new process that runs ``command``, a function, and ends as an interpreter does.
+
+    What it says goes to ``out`` and ``err``: paths, or numbers of open files.
+    """
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
     multiprocessing.process.ORIGINAL_DIR = os.getcwd()  # where processes that the command spawns begin
     for stream, path in ((1, out), (2, err)):
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        handle = path if isinstance(path, int) else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(handle, stream)
         os.close(handle)
     sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)

@@ -1,6 +1,7 @@
 """Trainings that take a second, in process and from the command line."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from jpq_pyserini import JPQIndex, TrainConfig, train_index
+
+from helpers.forked import Forked
 
 SETTINGS = {"m": 8, "nbits": 4, "opq_iterations": 3, "negatives": 20, "score_scale": 1.0, "held_out": 0.0}
 
@@ -74,13 +77,33 @@ def wait_for_step(checkpoints: Path, step: int, process) -> None:
     pytest.fail(f"never reached step {step}: {process.communicate()[0]}")
 
 
+def fork(arguments, **environment) -> Forked:
+    """Like :func:`start`, forked from a process that has torch."""
+    python, m, module, *words = arguments
+    assert (python, m, module) == (sys.executable, "-m", "jpq_pyserini.train")
+    return Forked(["train", *words], Path.cwd(), **{**ENVIRONMENT, **environment})
+
+
+def fork_two(arguments, nodes: int = 1) -> list[Forked]:
+    """Start one training in two processes, on one node or two, with the variables that torchrun gives its processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    world |= {"LOCAL_WORLD_SIZE": str(2 // nodes), "GROUP_WORLD_SIZE": str(nodes)}
+    places = [{"RANK": str(rank), "LOCAL_RANK": str(rank % (2 // nodes))} for rank in range(2)]
+    return [fork(arguments, **world, **place, GROUP_RANK=str(rank * (nodes - 1))) for rank, place in enumerate(places)]
+
+
+def ended_well(processes: list[Forked]) -> None:
+    """Wait for the processes of a training."""
+    said = [process.communicate(300)[0] for process in processes]
+    assert [process.poll() for process in processes] == [0] * len(processes), said
+
+
 def trained_by_one_and_by_two(tiny, queries, folder, settings) -> tuple[JPQIndex, JPQIndex]:
     """Train in this process, and with the command line in two."""
     run(tiny, queries, folder / "one", eval_steps=24, device="cpu", **settings)
-    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "jpq_pyserini.train")
-    arguments = command(tiny, queries, folder / "two", module=launch, **settings)
-    done = subprocess.run(arguments, env=ENVIRONMENT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[:3000]
+    ended_well(fork_two(command(tiny, queries, folder / "two", **settings)))
     one, two = (JPQIndex.open(folder / name) for name in ("one", "two"))
     assert two.record.training["processes"] == 2
     return one, two

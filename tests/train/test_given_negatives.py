@@ -3,7 +3,6 @@
 import gzip
 import json
 import re
-import signal
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from jpq_pyserini.train.negatives import RandomNegatives, split_negatives
 from jpq_pyserini.train.run_negatives import best_irrelevant
 
 from helpers.processes import run_module
-from helpers.training import FAST, command, run, start, trained_by_one_and_by_two, wait_for_step
+from helpers.training import FAST, command, fork, run, trained_by_one_and_by_two, wait_for_step
 
 FLAT = {"scoring": "flat", "compress": False}
 ROWS = RowsByDocid([f"d{row}" for row in range(40)], "test")
@@ -232,13 +231,12 @@ def test_flags_that_do_not_go_together(tiny, queries, tmp_path):
 
 @pytest.mark.slow
 def test_killed_and_resumed_the_draws_are_the_same(tiny, queries, tmp_path):
-    settings = {"negatives_from": "random", **FLAT}
+    settings = {"negatives_from": "random", "epochs": 5, **FLAT}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run_module(*command(tiny, queries, whole, **settings)[2:])
-    process = start(command(tiny, queries, killed, **settings))
+    process = fork(command(tiny, queries, killed, **settings))
     wait_for_step(tmp_path / "killed.checkpoint", 20, process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill()
     assert not killed.exists()
     again = command(tiny, queries, killed, "--resume", **settings)
     run_module(*again[2:])

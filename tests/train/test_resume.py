@@ -3,12 +3,10 @@
 import random
 import signal
 import socket
-import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from filelock import FileLock, Timeout
 
@@ -17,7 +15,18 @@ from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
 from jpq_pyserini.storage import sha256_of
 from jpq_pyserini.train.step import TrainingStep
 
-from helpers.training import ENVIRONMENT, FAST, command, run, start, trained_by_one_and_by_two, wait_for_step
+from helpers.processes import run_module
+from helpers.training import (
+    FAST,
+    command,
+    ended_well,
+    fork,
+    fork_two,
+    run,
+    start,
+    trained_by_one_and_by_two,
+    wait_for_step,
+)
 
 
 def same(first: Path, second: Path) -> bool:
@@ -55,20 +64,18 @@ def test_a_stopped_training_holds_its_output_and_goes_on(tiny, queries, tmp_path
 @pytest.mark.slow
 def test_killed_again_and_again_the_result_is_the_same(tiny, queries, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(command(tiny, queries, whole), env=ENVIRONMENT, check=True, capture_output=True)
-    checkpoints = tmp_path / "killed.checkpoint"
+    settings = {"epochs": 6}
+    ended_well([fork(command(tiny, queries, whole, **settings))])
+    again = command(tiny, queries, killed, "--resume", **settings)
     rng = random.Random(0)
-    for step in (1, 30, 60):
-        process = start(command(tiny, queries, killed, "--resume"))
-        wait_for_step(checkpoints, step, process)
+    for step in (1, 14, 30):
+        process = fork(again)
+        wait_for_step(tmp_path / "killed.checkpoint", step, process)
         time.sleep(rng.random() * 0.2)  # anywhere in a step, or in the writing of a checkpoint
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.kill()
         assert not killed.exists()
-    done = subprocess.run(
-        command(tiny, queries, killed, "--resume"), env=ENVIRONMENT, check=True, capture_output=True, text=True
-    )
-    assert "steps      96" in done.stdout
+    done = run_module(*again[2:])
+    assert "steps      48" in done.stdout
     assert same(whole, killed)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["killed", "whole"]
 
@@ -83,7 +90,7 @@ def test_ctrl_c_says_how_to_go_on_and_other_runs_keep_off(tiny, queries, tmp_pat
     assert process.returncode == 130
     assert printed.rstrip().endswith("continue with the same command and --resume")
     assert not output.exists()
-    run_again = subprocess.run(command(tiny, queries, output), env=ENVIRONMENT, capture_output=True, text=True)
+    run_again = run_module(*command(tiny, queries, output)[2:], check=False)
     assert run_again.returncode == 1
     assert run_again.stderr.strip().endswith(
         f"error: {checkpoints} is what a stopped run left: add --resume to continue from it, or remove it"
@@ -119,36 +126,31 @@ def test_two_processes_train_the_same_index_as_one(tiny, queries, tmp_path):
     assert np.abs(ours - theirs).max() < 0.01 * np.abs(ours - before).max()
 
 
-def nodes(tiny, queries, output, *more) -> list[subprocess.Popen]:
-    """Start a training on two nodes of one process, both on this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    started = []
-    for rank in range(2):
-        place = ("--nnodes", "2", "--node-rank", str(rank), "--master-addr", "127.0.0.1", "--master-port", str(port))
-        launch = ("-m", "torch.distributed.run", *place, "--nproc-per-node", "1", "-m", "jpq_pyserini.train")
-        started.append(start(command(tiny, queries, output, *more, module=launch)))
-    return started
-
-
 @pytest.mark.slow
 def test_two_nodes_that_are_killed_end_with_the_index_of_two_processes(tiny, queries, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "jpq_pyserini.train")
-    subprocess.run(command(tiny, queries, whole, module=launch), env=ENVIRONMENT, check=True, capture_output=True)
-    running = nodes(tiny, queries, killed)
+    settings = {"epochs": 4}
+    ended_well(fork_two(command(tiny, queries, whole, **settings)))
+    running = fork_two(command(tiny, queries, killed, **settings), nodes=2)
     wait_for_step(tmp_path / "killed.checkpoint", 2, running[0])
-    family = [each for node in running for each in (*psutil.Process(node.pid).children(recursive=True), node)]
-    for process in family:  # torchrun's workers are in sessions of their own
+    for process in running:
         process.kill()
-    for node in running:
-        node.communicate(timeout=60)
     assert not killed.exists()
     reached = max(int(entry.name[5:]) for entry in (tmp_path / "killed.checkpoint").glob("step-*"))
-    assert 2 <= reached < 96
-    running = nodes(tiny, queries, killed, "--resume")
-    printed = [node.communicate(timeout=600)[0] for node in running]
-    assert [node.returncode for node in running] == [0, 0], printed
+    assert 2 <= reached < 32
+    started = [start(node) for node in torchrun(tiny, queries, killed, "--resume", **settings)]
+    printed = [node.communicate(timeout=600)[0] for node in started]
+    assert [node.returncode for node in started] == [0, 0], printed
     assert same(whole, killed)
     assert JPQIndex.open(killed).record.training["processes"] == 2
+
+
+def torchrun(tiny, queries, output, *more, **settings) -> list[list[str]]:
+    """The commands of a training on two nodes of one process, both on this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = ("--nnodes", "2", "--master-addr", "127.0.0.1", "--master-port", str(port), "--nproc-per-node", "1")
+    launch = ("-m", "torch.distributed.run", *place)
+    modules = [(*launch, "--node-rank", str(rank), "-m", "jpq_pyserini.train") for rank in range(2)]
+    return [command(tiny, queries, output, *more, module=module, **settings) for module in modules]
