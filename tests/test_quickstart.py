@@ -1,11 +1,15 @@
 """The quickstart: its options, and one run of the whole at a small size."""
 
+import contextlib
+import io
+
 import pytest
 
 from jpq_pyserini import quickstart
 from jpq_pyserini.encoders import minilm
 from jpq_pyserini.errors import JPQError
 
+from helpers.forked import fork_steps
 from helpers.processes import run_python
 
 
@@ -58,11 +62,18 @@ SMALL = ("--max-passages", 300, "--epochs", 1, "--m", 24, "--threads", 1)
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A whole quickstart at a small size; returns its directory and what it printed."""
+    """A whole quickstart at a small size, each step in a process of its own; returns its directory and what it printed.
+
+    The steps are forked from a process that has the libraries: eleven times their import is most of what they cost.
+    """
     pytest.importorskip(minilm.CARRIER)
     directory = tmp_path_factory.mktemp("quickstart") / "out"
-    done = run_python("-m", "jpq_pyserini.quickstart", *SMALL, "--output", directory)
-    return directory, done.stdout, done.stderr
+    printed, messages = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        fork_steps(patch)
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(messages):
+            assert quickstart.main([*map(str, SMALL), "--output", str(directory)]) == 0
+    return directory, printed.getvalue(), messages.getvalue()
 
 
 def _table(printed):

@@ -1,12 +1,7 @@
-"""Experiments as data through the real command line: prepared, resumed, judged, stopped."""
+"""Experiments as data through the real command line: prepared, judged, resumed, shown."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +12,7 @@ from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.facts import read_facts
 from jpq_pyserini.eval.reproduce import __main__ as command
 
+from helpers.forked import fork_steps
 from helpers.processes import run_python
 
 EXPERIMENT = """\
@@ -53,8 +49,10 @@ conditions:
 """  # noqa: E501
 
 
-def _reproduce(*arguments, check=True, cwd=None):
-    return run_python("-m", "jpq_pyserini.eval.reproduce", *arguments, check=check, cwd=cwd)
+def _reproduce(capsys, *arguments, status=0):
+    """Call the command in this process; return what it said as ``out`` and ``err``."""
+    assert command.main([*map(str, arguments)]) == status
+    return capsys.readouterr()
 
 
 def _experiment(path: Path, score) -> Path:
@@ -63,12 +61,12 @@ def _experiment(path: Path, score) -> Path:
 
 
 @pytest.mark.slow
-def test_prepared_run_judged_and_resumed(tiny, tmp_path):
+def test_prepared_run_judged_and_resumed(tiny, tmp_path, capsys):
     out = tmp_path / "out put"  # a blank, on purpose
     given = ("--collection", tiny, "--encoder", tiny / "encoder", "--directory", out, "--threads", 1)
     experiment = _experiment(tmp_path / "tiny.yaml", "null")
 
-    first = _reproduce(experiment, *given)
+    first = run_python("-m", "jpq_pyserini.eval.reproduce", experiment, *given)
     assert "[4/4] condition top-5 on all" in first.stderr
     assert "6 measured" in first.stdout
     runs = {name: out / f"run.tiny.{name}.all.txt" for name in ("opq", "top-2", "top-5")}
@@ -95,29 +93,28 @@ def test_prepared_run_judged_and_resumed(tiny, tmp_path):
     value = comparison.means()["opq"]["RR@10"]
     written = {path: path.stat().st_mtime_ns for path in runs.values()}
     _experiment(experiment, round(value, 4))
-    second = _reproduce(experiment, *given)
-    assert "[1/" not in second.stderr
+    second = _reproduce(capsys, experiment, *given)
+    assert "[1/" not in second.err
     assert {path: path.stat().st_mtime_ns for path in runs.values()} == written
-    assert "1 OK, 5 measured" in second.stdout
-    assert f"{value:.4f} [OK]" in second.stdout
-    assert "(before, " in second.stdout
+    assert "1 OK, 5 measured" in second.out
+    assert f"{value:.4f} [OK]" in second.out
+    assert "(before, " in second.out
 
     # within twice the tolerance, then beyond it
     _experiment(experiment, round(value, 4) - 0.015)
-    assert "1 OKish, 5 measured" in _reproduce(experiment, *given).stdout
+    assert "1 OKish, 5 measured" in _reproduce(capsys, experiment, *given).out
     _experiment(experiment, round(value, 4) - 0.05)
-    failed = _reproduce(experiment, *given, check=False)
-    assert failed.returncode == 1
-    assert f"[FAIL] expected {round(value, 4) - 0.05:.4f}" in failed.stdout
+    failed = _reproduce(capsys, experiment, *given, status=1)
+    assert f"[FAIL] expected {round(value, 4) - 0.05:.4f}" in failed.out
     assert json.loads((out / "tiny.json").read_text())["marks"] == {"FAIL": 1, "measured": 5}
     assert r"\[FAIL\] expected" in (out / "tiny.md").read_text()
 
     # one run taken away: only that is made; what another command has made is told
     runs["top-2"].unlink()
-    third = _reproduce(experiment, *given, "--set", "hits=60", "--condition", "top-*", "--skip-eval")
-    assert "[1/1] condition top-2 on all" in third.stderr
-    assert "FAIL" not in third.stdout
-    told = _reproduce(experiment, *given, "--set", "hits=60", check=False).stdout
+    third = _reproduce(capsys, experiment, *given, "--set", "hits=60", "--condition", "top-*", "--skip-eval")
+    assert "[1/1] condition top-2 on all" in third.err
+    assert "FAIL" not in third.out
+    told = _reproduce(capsys, experiment, *given, "--set", "hits=60", status=1).out
     assert sum("by another command" in line for line in told.splitlines()) == 1
 
 
@@ -167,146 +164,10 @@ def test_measured_times_stand_in_the_table_and_those_of_a_hybrid_are_sums(tmp_pa
     assert read_facts(out / "run.timed.both.t.txt").ms_per_query == 2.25
 
 
-SLOW = """\
-title: slow
-topics: [{topic_key: t, topics: x, eval_key: y}]
-steps:
-  - name: half
-    RESUMES
-    command:
-      - mkdir -p $output.kept $output.partly
-      - python -c "import time; open('STARTED', 'w').close(); time.sleep(DURATION)"
-      - mv $output.partly $output
-conditions: [{name: c, needs: half, command: cp half/none $output}]
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("resumes", [False, True])
-def test_a_stopped_command_leaves_no_output(tmp_path, resumes, number):
-    out, started = tmp_path / "out", tmp_path / "started"
-    text = SLOW.replace("RESUMES", f"resumes: {str(resumes).lower()}").replace("STARTED", str(started))
-    (tmp_path / "slow.yaml").write_text(text.replace("DURATION", "300"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jpq_pyserini.eval.reproduce", tmp_path / "slow.yaml", "--directory", out],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ,
-    )
-    for _ in range(600):
-        if started.exists():
-            break
-        time.sleep(0.1)
-    process.send_signal(number)
-    _, messages = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert messages.splitlines()[-1] == "stopped: during step half; the same command continues from here"
-    assert not (out / "half").exists()
-    left = [path.name for path in (out / ".reproduce" / "partial").glob("*/*")]
-    assert sorted(left) == (["half.kept", "half.partly"] if resumes else [])
-    if resumes:  # it continues from what it kept, and the step is done; the condition then fails in one line
-        (tmp_path / "slow.yaml").write_text(text.replace("DURATION", "0"))
-        again = _reproduce(tmp_path / "slow.yaml", "--directory", out, check=False)
-        assert (out / "half").is_dir()
-        assert again.returncode == 1
-        assert again.stderr.splitlines()[-1] == (
-            "error: condition c on t: the command ended with status 1 (its messages are above): "
-            "cp half/none " + str(out / ".reproduce/partial/run.slow.c.t.txt/run.slow.c.t.txt")
-        )
-
-
-REBUILT = """\
-title: rebuilt
-rebuild: true
-variables:
-  source: {}
-  tail: {default: ""}
-  times: {default: 1, least: 1}
-  kind: {default: "", choices: [x, y], goes_with: tail}
-topics: [{topic_key: t, topics: x, eval_key: y}]
-steps:
-  - {name: copy, command: "python -c \\"import shutil, sys; shutil.copy(*sys.argv[1:3])\\" $source $output [$tail]"}
-  - {name: other, command: "python -c \\"import sys; open(sys.argv[1], 'w')\\" $output $times"}
-  - {name: after, needs: copy, command: cp copy $output}
-conditions:
-  - {name: first, needs: after, command: cp after $output}
-  - {name: second, needs: other, runs: first, command: cp $first $output}
-"""
-
-
-def _made(tmp_path, capsys, *settings):
-    """Run the experiment; return the names of what was made."""
-    (tmp_path / "rebuilt.yaml").write_text(REBUILT)
-    given = ["--directory", str(tmp_path / "out"), "--skip-eval", "--set", f"source={tmp_path / 'source'}"]
-    command.main([str(tmp_path / "rebuilt.yaml"), *given, *(f"--set={setting}" for setting in settings)])
-    return [line.split()[2] for line in capsys.readouterr().err.splitlines() if line.startswith("[")]
-
-
-def test_rebuild_makes_again_what_is_outdated_and_what_needs_it(tmp_path, capsys):
-    source, out = tmp_path / "source", tmp_path / "out"
-    source.write_text("one")
-    everything = ["copy", "after", "first", "other", "second"]
-    assert _made(tmp_path, capsys) == everything
-    assert _made(tmp_path, capsys) == []
-    assert _made(tmp_path, capsys, "times=2") == ["other", "second"]
-    source.write_text("other words")
-    assert _made(tmp_path, capsys, "times=2") == ["copy", "after", "first", "second"]
-    assert (out / "run.rebuilt.second.t.txt").read_text() == "other words"
-    assert _made(tmp_path, capsys, "times=2", "tail=x") == ["copy", "after", "first", "second"]
-    # stopped after copy: what needs it is older
-    (out / "after").unlink()
-    (out / ".reproduce" / "made" / "after.json").unlink()
-    assert _made(tmp_path, capsys, "times=2", "tail=x") == ["after", "first", "second"]
-    # what nobody knows the making of is left alone
-    (out / ".reproduce" / "made" / "copy.json").unlink()
-    (out / "copy").write_text("mine")
-    assert _made(tmp_path, capsys, "times=2") == []
-    assert (out / "copy").read_text() == "mine"
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("times=0", "rebuilt: times '0': it must be a whole number of at least 1"),
-        ("times=1.5", "rebuilt: times '1.5': it must be"),
-        ("kind=z", "rebuilt: kind 'z': choose one of x, y"),
-        ("kind=x", "rebuilt: kind x needs tail, too"),
-    ],
-)
-def test_values_that_a_variable_may_not_have(tmp_path, capsys, setting, message):
-    with pytest.raises(JPQError, match=re.escape(message)):
-        _made(tmp_path, capsys, setting)
-
-
-def test_a_quiet_command_that_fails_tells_its_last_line_and_its_log(tmp_path):
-    (tmp_path / "q.yaml").write_text(
-        "title: quiet\ntopics: [{topic_key: t}]\nconditions:\n"
-        '  - {name: c, quiet: true, command: "python -c \'raise SystemExit(\\"no luck\\")\' $output"}\n'
-    )
-    with pytest.raises(JPQError, match=r"status 1 \(no luck; all of its messages: .*/run.q.c.t.txt.log\): python -c "):
-        command.main([str(tmp_path / "q.yaml"), "--directory", str(tmp_path / "out")])
-
-
-def test_a_failed_command_leaves_no_output(tmp_path):
-    (tmp_path / "bad.yaml").write_text(
-        "title: bad\ntopics: [{topic_key: t}]\nconditions:\n"
-        "  - {name: c, command: [touch $output, 'python -c \"raise SystemExit(3)\"']}\n"
-        "  - {name: nothing, command: 'true $output'}\n  - {name: absent, command: no-such-program $output}\n"
-    )
-    lines = {
-        name: _reproduce("bad.yaml", "--condition", name, check=False, cwd=tmp_path).stderr.splitlines()[-1]
-        for name in ("c", "nothing", "absent")
-    }
-    assert "error: condition c on t: the command ended with status 3" in lines["c"]
-    assert "error: condition nothing on t: the command ended well but made no $output" in lines["nothing"]
-    assert lines["absent"] == "error: condition absent on t: cannot run no-such-program: No such file or directory"
-    assert not list((tmp_path / "runs" / "bad").glob("run*"))
-    assert not list((tmp_path / "runs" / "bad" / ".reproduce" / "partial").iterdir())
-
-
-def test_dry_run_shows_commands_and_makes_nothing(tmp_path):
+def test_dry_run_shows_commands_and_makes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     experiment = _experiment(tmp_path / "tiny.yaml", 0.5)
-    shown = _reproduce(experiment, "--dry-run", cwd=tmp_path).stdout.splitlines()
+    shown = _reproduce(capsys, experiment, "--dry-run").out.splitlines()
     assert shown[0] == f"cd {tmp_path}/runs/tiny"
     assert (
         "python -m jpq_pyserini.train --embeddings $collection/flat --encoder $encoder --epochs 0 --m 8 --nbits 4 "
@@ -362,7 +223,8 @@ def test_lists(capsys):
 
 
 @pytest.mark.slow
-def test_vectors_on_disk_have_a_column_and_commands_an_environment(tiny, tmp_path):
+def test_vectors_on_disk_have_a_column_and_commands_an_environment(tiny, tmp_path, monkeypatch, capsys):
+    fork_steps(monkeypatch)
     (tmp_path / "search.py").write_text(
         "import os, sys\n"
         "assert os.environ['JPQ_RESCORE'] == '7'\n"
@@ -384,8 +246,9 @@ conditions:
   - {{name: two, needs: opq, index: opq, command: "env JPQ_RESCORE=7 python {tmp_path}/search.py $output"}}
 """)
     out = tmp_path / "out"
-    done = _reproduce(experiment, "--collection", tiny, "--encoder", tiny / "encoder", "--directory", out)
-    header, row = (line.split() for line in done.stdout.splitlines()[3:5])
+    given = ("--collection", tiny, "--encoder", tiny / "encoder", "--directory", out)
+    printed = _reproduce(capsys, experiment, *given).out
+    header, row = (line.split() for line in printed.splitlines()[3:5])
     assert header == ["RR@10", "bytes/doc", "vectors", "on", "disk"]
     assert row == ["two", "1.0000", "4", "36"]  # 8 × 4 bits; a scale and 32 integers
     assert read_facts(out / "run.stages.two.all.txt").vector_bytes_per_document == 36
