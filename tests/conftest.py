@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: a tiny index, and the real command lines in subprocesses."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if not Path("/dev/nvidiactl").exists():  # without a GPU kernels are interpreted; Triton reads this when it is imported
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported stays: garbage collections in the tests need not look at it each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

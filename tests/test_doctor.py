@@ -5,7 +5,7 @@ import pytest
 from jpq_pyserini import doctor
 
 from helpers.java import fake_java
-from helpers.processes import run_python
+from helpers.processes import run_module
 
 SUBJECTS = (
     "Python",
@@ -29,7 +29,7 @@ def table(done):
 @pytest.mark.slow
 def test_everything_works_here(tmp_path):
     old = fake_java(tmp_path / "jdk17", "17.0.2")
-    done = run_python("-m", "jpq_pyserini.doctor", JAVA_HOME=str(old), JVM_PATH=None, cwd=tmp_path)
+    done = run_module("jpq_pyserini.doctor", JAVA_HOME=str(old), JVM_PATH=None, cwd=tmp_path)
     lines = table(done)
     assert [subject for subject in SUBJECTS if lines[subject][0] != "ok"] == []
     assert f"Java found             note     17.0.2 from JAVA_HOME: older than 21 ({old})\n" in done.stdout

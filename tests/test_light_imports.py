@@ -55,7 +55,12 @@ _GROUPS = {
 }
 
 
-@pytest.mark.parametrize("group", _GROUPS)
+_SLOW = {"bench", "eval", "start", "distributed"}  # thirty interpreters
+
+
+@pytest.mark.parametrize(
+    "group", [pytest.param(group, marks=[pytest.mark.slow] if group in _SLOW else []) for group in _GROUPS]
+)
 def test_nothing_heavy_is_imported(group):
     commands = _GROUPS[group]
     arguments = [sys.executable, "-c", _CODE, json.dumps(commands)]

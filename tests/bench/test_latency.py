@@ -25,14 +25,14 @@ from jpq_pyserini.eval.comparison import compare
 from jpq_pyserini.eval.facts import read_facts
 from jpq_pyserini.timing import summary
 
-from helpers.processes import run_python
+from helpers.processes import run_module, run_python
 from helpers.tiny import tiny_corpus
 
 
 @pytest.mark.slow
 def test_random_collection(tmp_path):
-    run_python(
-        "-m", "jpq_pyserini.bench.latency", "--documents", "2000", "4000", "--dimension", "32", "--bytes", "8",
+    run_module(
+        "jpq_pyserini.bench.latency", "--documents", "2000", "4000", "--dimension", "32", "--bytes", "8",
         "--rounds", "1", "--queries", "16", "--queries-a-round", "2", "--batch", "8", "--threads", "2", "--hits", "10",
         "--systems", "flat", "fastscan", "ivf-fastscan", "annoy", "--memory-limit", "0.01",
         "--rescore", "50", "--cold", "--output", tmp_path / "out",
@@ -115,8 +115,8 @@ def test_real_collection(tiny, tmp_path):
     }
     assert "paired t-test" in done.stdout
     assert "<table" in (tmp_path / "out" / "systems.html").read_text()
-    run_python(
-        "-m", "pyserini.search.faiss", "--encoder", "jpq", "--index", tiny / "index",
+    run_module(
+        "pyserini.search.faiss", "--encoder", "jpq", "--index", tiny / "index",
         "--topics", tiny / "topics.tsv", "--hits", "100", "--batch-size", "64", "--output", tmp_path / "pyserini.txt",
     )  # fmt: skip
     ours, theirs = ([line.split() for line in path.open()] for path in (runs / "JPQ.txt", tmp_path / "pyserini.txt"))
@@ -146,7 +146,7 @@ def test_bad_arguments(tmp_path):
         (("--against", "flat"), "--against needs --qrels"),
         (("--qrels", "x", "--systems", "flat", "--against", "JPQ"), "--against JPQ: no such system here"),
     ):
-        done = run_python("-m", "jpq_pyserini.bench.latency", "--output", tmp_path / "o", *options, check=False)
+        done = run_module("jpq_pyserini.bench.latency", "--output", tmp_path / "o", *options, check=False)
         assert done.returncode == 1
         assert message in done.stderr
         assert done.stderr.count("\n") == 1
@@ -225,16 +225,16 @@ def test_bm25_finds_what_pyserini_finds(tiny, tmp_path):
     (tmp_path / "corpus" / "docs.jsonl").write_text(
         "".join(json.dumps({"id": f"d{row}", "contents": text}) + "\n" for row, text in enumerate(texts))
     )
-    run_python(
-        "-m", "pyserini.index.lucene", "--collection", "JsonCollection", "--input", tmp_path / "corpus",
+    run_module(
+        "pyserini.index.lucene", "--collection", "JsonCollection", "--input", tmp_path / "corpus",
         "--index", tmp_path / "lucene", "--generator", "DefaultLuceneDocumentGenerator", "--threads", "1",
     )  # fmt: skip
-    run_python(
-        "-m", "pyserini.search.lucene", "--index", tmp_path / "lucene", "--topics", tiny / "topics.tsv",
+    run_module(
+        "pyserini.search.lucene", "--index", tmp_path / "lucene", "--topics", tiny / "topics.tsv",
         "--hits", "100", "--output", tmp_path / "pyserini.txt",
     )  # fmt: skip
-    run_python(
-        "-m", "jpq_pyserini.bench.latency", "--embeddings", tiny / "flat", "--topics", tiny / "topics.tsv",
+    run_module(
+        "jpq_pyserini.bench.latency", "--embeddings", tiny / "flat", "--topics", tiny / "topics.tsv",
         "--encoder", tiny / "encoder", "--lucene", tmp_path / "lucene", "--rounds", "1", "--queries-a-round", "1",
         "--batch", "4", "--threads", "2", "--systems", "flat", "--output", tmp_path / "out",
     )  # fmt: skip
@@ -252,8 +252,8 @@ def test_bm25_finds_what_pyserini_finds(tiny, tmp_path):
 
 @pytest.mark.slow
 def test_encoding(tiny, tmp_path):
-    done = run_python(
-        "-m", "jpq_pyserini.bench.backends", "--index", tiny / "index", "--topics", tiny / "topics.tsv",
+    done = run_module(
+        "jpq_pyserini.bench.backends", "--index", tiny / "index", "--topics", tiny / "topics.tsv",
         "--qrels", tiny / "qrels.txt", "--rounds", "1", "--output", tmp_path / "encoding.json",
     )  # fmt: skip
     record = json.loads((tmp_path / "encoding.json").read_text())

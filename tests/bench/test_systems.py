@@ -115,6 +115,7 @@ def test_what_is_not_installed_says_how(monkeypatch):
     assert "pybind11" in SYSTEMS["falconn"].missing_requirement()
 
 
+@pytest.mark.slow
 def test_a_library_that_does_not_load_is_left_out(tmp_path):
     (tmp_path / "falconn.py").write_text("raise ImportError('libfalconn.so.1: cannot open shared object file')\n")
     done = run_python(

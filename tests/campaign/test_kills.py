@@ -1,6 +1,6 @@
 """Commands that are killed at any moment: the same command once more gives the same files, and nothing is left over.
 
-The quick run kills each command once; ``JPQ_CAMPAIGN=1`` and ``-m slow`` twenty times.
+Three commands are killed once, with ``JPQ_CAMPAIGN=1`` all of them twenty times.
 """
 
 import json
@@ -39,6 +39,8 @@ COMMANDS = {
     ],
 }
 _QUICK = ("convert", "add in place", "train")
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

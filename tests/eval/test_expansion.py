@@ -13,7 +13,7 @@ from jpq_pyserini.eval.expansion import __main__ as expansion
 from jpq_pyserini.eval.expansion.predicted_queries import with_queries
 from jpq_pyserini.eval.expansion.term_weights import AGGREGATES, frequencies, weighted_documents, word_weights
 
-from helpers.processes import run_python
+from helpers.processes import run_module
 
 DOCUMENTS = [("d0", "zero"), ("d1", "one"), ("d2", "two")]
 
@@ -159,7 +159,7 @@ def test_lucene_finds_by_expansions_and_ranks_by_weights(tmp_path, monkeypatch, 
     def chain(name):
         for command in commands[name]:
             words = command.replace(" T ", " topics.tsv ").replace("run.txt", f"{name}.txt").split()
-            run_python(*words[1:], cwd=tmp_path)
+            run_module(*words[2:], cwd=tmp_path)
         return {qid: list(hits) for qid, hits in read_run(tmp_path / f"{name}.txt").items()}
 
     with ThreadPoolExecutor(2) as pool:

@@ -14,7 +14,7 @@ from jpq_pyserini.eval.figures import ablation, points, style, tradeoff
 from jpq_pyserini.eval.figures.__main__ import main
 
 from helpers.figure_files import drawn
-from helpers.processes import run_python
+from helpers.processes import call_module
 
 FACTS = {
     "flat": Facts(group="flat", documents=1000, bytes_per_document=3072.0, ms_per_query=8.0, threads=1),
@@ -46,8 +46,8 @@ def test_size_on_the_command_line(runs):
     published = [{"title": "theirs", "group": "JPQ", "values": {"MRR@10": 0.5, "r@100": 0.9}, "bytes_per_document": 50}]
     (runs / "published.json").write_text(json.dumps([{**published[0], "source": "a paper"}]))
     measures = ("--measures", "RR@10", "R@100")
-    done = run_python(
-        "-m", "jpq_pyserini.eval.figures", *_arguments(runs), *measures, "--published", runs / "published.json"
+    done = call_module(
+        "jpq_pyserini.eval.figures", *_arguments(runs), *measures, "--published", runs / "published.json"
     )
     assert re.fullmatch(r"wrote \S+out\.png, \S+out\.svg, \S+out\.json\n", done.stdout)
     assert done.stderr == ""

@@ -47,6 +47,7 @@ def assert_same_hits(ours, theirs):
         assert [ours[qid][docid] for docid in theirs[qid]] == pytest.approx(list(theirs[qid].values()), abs=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "options"),
     [

@@ -6,8 +6,6 @@ import math
 import os
 import random
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,8 @@ from jpq_pyserini.data.runs import read_run
 from jpq_pyserini.data.topics import read_qrels, read_topics
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.eval.measures import aggregate, evaluate, mean, parse_measure, shown, trec_order
+
+from helpers.processes import run_module
 
 DATA = Path(os.environ.get("JPQ_TEST_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 #: Our name of a measure, trec_eval's option, what it prints.
@@ -67,9 +67,7 @@ q4 Q0 a 1 2 t
 
 def _trec_eval(qrels, run, *options):
     """Return {measure: {qid or "all": value as printed}} from Pyserini's own command."""
-    command = [sys.executable, "-m", "pyserini.eval.trec_eval", "-c", "-q", *options, str(qrels), str(run)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
+    done = run_module("pyserini.eval.trec_eval", "-c", "-q", *options, qrels, run)
     printed = {}
     for line in done.stdout.splitlines():
         if len(columns := line.split("\t")) == 3:

@@ -16,7 +16,7 @@ from jpq_pyserini.eval.rerank.journal import QueryScores, ScoreJournal
 from jpq_pyserini.eval.rerank.ranking import reranked
 from jpq_pyserini.eval.rerank.texts import corpus_texts
 
-from helpers.processes import run_python
+from helpers.processes import run_module
 from helpers.tiny import tiny_corpus, tiny_cross_encoder
 
 
@@ -189,14 +189,14 @@ def test_a_run_of_other_topics_is_refused(files, tmp_path, capsys):
 def test_texts_of_a_lucene_index_give_the_same_run(files, tmp_path):
     lucene = ["--collection", "JsonCollection", "--input", files.root / "corpus", "--threads", 1]
     lucene += ["--generator", "DefaultLuceneDocumentGenerator"]
-    command = ["-m", "jpq_pyserini.eval.rerank", *files.flags[:4], *files.flags[6:], "--depth", 5]
-    run_python("-m", "pyserini.index.lucene", *lucene, "--index", tmp_path / "raw", "--storeRaw")
-    done = run_python(*command, "--index", tmp_path / "raw", "--output", tmp_path / "out.txt")
+    command = ["jpq_pyserini.eval.rerank", *files.flags[:4], *files.flags[6:], "--depth", 5]
+    run_module("pyserini.index.lucene", *lucene, "--index", tmp_path / "raw", "--storeRaw")
+    done = run_module(*command, "--index", tmp_path / "raw", "--output", tmp_path / "out.txt")
     assert "top 5 of 6 queries" in done.stdout
     reranker(files, tmp_path / "own.txt")
     assert (tmp_path / "out.txt").read_bytes() == (tmp_path / "own.txt").read_bytes()
-    run_python("-m", "pyserini.index.lucene", *lucene, "--index", tmp_path / "bare")
-    bare = run_python(*command, "--index", tmp_path / "bare", "--output", tmp_path / "bare.txt", check=False)
+    run_module("pyserini.index.lucene", *lucene, "--index", tmp_path / "bare")
+    bare = run_module(*command, "--index", tmp_path / "bare", "--output", tmp_path / "bare.txt", check=False)
     assert bare.returncode == 1
     assert "keeps no text of document" in bare.stderr
     assert "Traceback" not in bare.stderr

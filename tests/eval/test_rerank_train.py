@@ -58,7 +58,7 @@ def call(main, flags, *more):
 
 
 def test_a_trained_model_ranks_the_relevant_passage_first(flags, tmp_path, capsys):
-    call(train.main, flags, "--epochs", "8", "--batch-size", "2", "--lr", "3e-3", "--max-length", "48")
+    call(train.main, flags, "--epochs", "5", "--batch-size", "2", "--lr", "3e-3", "--max-length", "48")
     assert "trained on 10 of 10 queries, 4 passages each" in capsys.readouterr().out
     assert load_cross_encoder(str(tmp_path / "reranker")).tokenizer.model_max_length == 48
     words = {flag: flags[flag] for flag in ("--run", "--topics", "--corpus")}

@@ -1,11 +1,16 @@
-"""The real command lines, in processes of their own: new interpreters, or forked from one that is warm."""
+"""The real command lines, in processes: new interpreters, forks of one that is warm, or this one."""
 
+import contextlib
+import importlib
 import importlib.metadata
+import io
 import os
 import subprocess
 import sys
 
 import pytest
+
+from jpq_pyserini.cli import run_main
 
 from helpers.forked import run_forked
 
@@ -40,6 +45,23 @@ def run_module(module, *arguments, cwd=None, check=True, **environment) -> subpr
     """
     assert not any(name.startswith(("PYTHON", "HF_", "OMP_", "JPQ_PYSERINI_HOOK")) for name in environment)
     done = run_forked(module, [*map(str, arguments)], cwd, _variables(environment))
+    return _checked(done) if check else done
+
+
+def call_module(module, *arguments, check=True) -> subprocess.CompletedProcess:
+    """Run ``python -m module arguments...`` like :func:`run_module`, but in this process."""
+    imported = importlib.import_module(module)
+    if hasattr(imported, "__path__"):
+        imported = importlib.import_module(f"{module}.__main__")
+    words, status, out, err = [*map(str, arguments)], 0, io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            run_main(lambda: imported.main(words))
+        except SystemExit as end:
+            status = end.code or 0
+    if isinstance(status, str):  # what an interpreter prints when it ends
+        status, _ = 1, err.write(f"{status}\n")
+    done = subprocess.CompletedProcess([module, *words], status, out.getvalue(), err.getvalue())
     return _checked(done) if check else done
 
 

@@ -56,7 +56,7 @@ def test_readers_see_the_old_index_or_the_new_one(tmp_path):
     readers = [threading.Thread(target=read) for _ in range(2)]
     for reader in readers:
         reader.start()
-    for _ in range(15):
+    for _ in range(6):
         for index in (two, one):
             index.save(tmp_path / "ix", replace_existing=True)
     stop.set()

@@ -156,7 +156,7 @@ def test_rotation_and_centroids_are_stored_once_and_read_from_the_faiss_index(tm
         kept = load_file(directory / "codec.safetensors")
         assert set(kept) == ({"assignment_centroids"} if name == "trained" else set())
         opened = JPQIndex.open(directory).codec  # the index itself is forgotten: the memory is still there
-        gc.collect()
+        gc.collect(1)
         for array in ("rotation", "centroids", "assignment_centroids"):
             assert np.array_equal(getattr(opened, array), getattr(codec, array))
             assert (directory / "index").read_bytes().count(codec.rotation.tobytes()) == 1
@@ -176,6 +176,7 @@ def test_later_formats_and_no_directory(tmp_path):
         JPQIndex(random_codec(), np.zeros((4, 6), np.uint8), ["a", "b", "c"])
 
 
+@pytest.mark.slow
 def test_core_never_imports_pyserini():
     from helpers.processes import run_python
 

@@ -15,7 +15,7 @@ from jpq_pyserini.index.exact import ExactIndex
 from jpq_pyserini.index.record import IndexRecord
 
 from helpers.codes import make_index, random_codec, random_embeddings
-from helpers.processes import run_module
+from helpers.processes import call_module
 
 N = 700  # the last block of 32 and most lists are not full
 
@@ -94,7 +94,7 @@ def test_convert_on_the_command_line(tmp_path):
     index.save(tmp_path / "pq", lambda folder: (folder.mkdir(), (folder / "f").write_text("x")))
 
     def command(*arguments, check=True):
-        return run_module("jpq_pyserini.index", *arguments, check=check)
+        return call_module("jpq_pyserini.index", *arguments, check=check)
 
     source = "pq"
     for layout, options in (
@@ -132,7 +132,7 @@ def test_convert_on_the_command_line(tmp_path):
 )
 def test_convert_says_why_not(tmp_path, options, message):
     make_index().save(tmp_path / "pq")
-    done = run_module(
+    done = call_module(
         "jpq_pyserini.index", "convert", "--index", tmp_path / "pq", "--output", tmp_path / "new", *options,
         check=False,
     )  # fmt: skip
@@ -146,7 +146,7 @@ def test_verify_and_mixed_directories(tmp_path, monkeypatch):
     make_index(nbits=4).save(tmp_path / "pq")
     JPQIndex.open(tmp_path / "pq").convert("fastscan").save(tmp_path / "fast")
     (tmp_path / "pq" / "docid").write_text("".join(f"x{i}\n" for i in range(100)))
-    done = run_module("jpq_pyserini.index", "describe", "--index", tmp_path / "pq", "--verify", check=False)
+    done = call_module("jpq_pyserini.index", "describe", "--index", tmp_path / "pq", "--verify", check=False)
     assert "docid is missing or not the file that was written" in done.stderr
     (tmp_path / "pq" / "index").write_bytes((tmp_path / "fast" / "index").read_bytes())
     monkeypatch.setenv("JPQ_VERIFY", "0")

@@ -17,12 +17,14 @@ from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.record import IndexRecord, write_record
 
-from helpers.processes import run_module
+from helpers.processes import call_module, run_module
 from helpers.tiny import tiny_corpus, tiny_flat
 
 
 def index_command(*arguments, check=True, **options):
-    return run_module("jpq_pyserini.index", *arguments, check=check, **options)
+    """In this process, or in one of its own with a folder or environment of its own."""
+    run = run_module if options else call_module
+    return run("jpq_pyserini.index", *arguments, check=check, **options)
 
 
 def refused(message, *arguments, **options):

@@ -116,7 +116,8 @@ def test_a_stopped_coding_goes_on_with_codes_and_vectors(tiny, index, corpus, tm
     monkeypatch.setattr(coding, "encode", plain)
     run(*build, "--resume")
     built = JPQIndex.open(tmp_path / "built")
-    rows = [list(JPQIndex.open(index).docids).index(docid) for docid in built.docids]
+    docids = list(JPQIndex.open(index).docids)
+    rows = [docids.index(docid) for docid in built.docids]
     assert np.abs(vectors_of(tmp_path / "built") - vectors_of(index)[rows]).max() < 0.02
     assert not work.exists()
 

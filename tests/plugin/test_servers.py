@@ -14,7 +14,7 @@ import urllib.request
 
 import pytest
 
-from helpers.processes import read_run, run_python
+from helpers.processes import read_run, run_module, run_python
 from helpers.tiny import tiny_corpus
 
 pytestmark = [
@@ -49,7 +49,7 @@ def served(tiny, tmp_path_factory):
     first = (tiny / "topics.tsv").read_text().splitlines()[0]
     (root / "topics.tsv").write_text(first + "\n")
     search = ["--encoder", "jpq", "--index", tiny / "index", "--topics", root / "topics.tsv", "--hits", HITS]
-    run_python("-m", "pyserini.search.faiss", *search, "--output", root / "run")
+    run_module("pyserini.search.faiss", *search, "--output", root / "run")
     environment = {"PYSERINI_CACHE": str(root / "cache"), "JPQ_PREBUILT": str(root / "share"), "OMP_NUM_THREADS": "1"}
     environment = {**os.environ, **environment, "HF_HUB_OFFLINE": "1", "http_proxy": "", "https_proxy": ""}
     return root, environment, first.split("\t")[1], next(iter(read_run(root / "run").values())), texts

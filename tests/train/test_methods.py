@@ -131,7 +131,7 @@ def test_adore_writes_a_flat_index(tiny, queries, tmp_path):
 
 def test_dpq_recodes_with_its_centroids(tiny, queries, tmp_path):
     run(tiny, queries, tmp_path / "opq", dev=False, epochs=0)
-    run(tiny, queries, tmp_path / "dpq", dev=False, reconstruction=1.0, negatives_from="static")
+    run(tiny, queries, tmp_path / "dpq", dev=False, epochs=1, reconstruction=1.0, negatives_from="static")
     opq, dpq = JPQIndex.open(tmp_path / "opq"), JPQIndex.open(tmp_path / "dpq")
     assert not np.array_equal(dpq.codec.centroids, opq.codec.centroids)
     assert np.array_equal(dpq.codec.centroids, dpq.codec.assignment_centroids)

@@ -70,7 +70,7 @@ def test_what_is_linear_is_fitted(full, start):
     [
         ("static", None, "static token embeddings"),
         (None, 1, "bert with a linear layer, 1 layers"),
-        ("other", 1, "bert with a linear layer, 1 layers"),
+        pytest.param("other", 1, "bert with a linear layer, 1 layers", marks=pytest.mark.slow),
     ],
 )
 def test_a_student_comes_near_the_full_one_and_goes_with_the_index(tiny, queries, tmp_path, full, start, layers, kind):

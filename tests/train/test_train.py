@@ -13,7 +13,7 @@ from jpq_pyserini.train.config import PAPER_CENTROID_LR
 from jpq_pyserini.train.trainer import evaluates_after, reciprocal_rank
 
 from helpers.codes import random_embeddings, write_flat
-from helpers.processes import run_module
+from helpers.processes import call_module
 from helpers.training import FAST, encoder_weights, run
 
 
@@ -103,7 +103,15 @@ def test_what_is_trained_is_a_setting(tiny, queries, tmp_path):
     assert all(np.array_equal(codec.assignment_centroids, opq_codec.centroids) for codec in codecs.values())
 
 
-@pytest.mark.parametrize("settings", [{"loss": "hinge"}, {"loss": "in-batch"}, {"opq": False}, {"precision": "bf16"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss": "hinge"},
+        pytest.param({"loss": "in-batch"}, marks=pytest.mark.slow),
+        pytest.param({"opq": False}, marks=pytest.mark.slow),
+        pytest.param({"precision": "bf16"}, marks=pytest.mark.slow),
+    ],
+)
 def test_other_settings_train_too(tiny, queries, tmp_path, settings):
     report = run(tiny, queries, tmp_path / "jpq", **settings)
     assert report.after > report.before
@@ -115,13 +123,13 @@ def test_the_command_line(tiny, queries, tmp_path):
     arguments = [part for name, value in flags.items() for part in (f"--{name}", value)]
     data = ["--embeddings", tiny / "flat", "--encoder", tiny / "encoder", "--output", tmp_path / "jpq"]
     judged = ["--topics", queries / "train.tsv", "--qrels", queries / "train.txt"]
-    done = run_module("jpq_pyserini.train", *data, *judged, *arguments)
+    done = call_module("jpq_pyserini.train", *data, *judged, *arguments)
     assert "300, 4 bytes each, 32x smaller than flat" in done.stdout
     assert json.loads((tmp_path / "jpq" / "jpq.json").read_text())["training"]["config"]["negatives"] == 10
-    again = run_module("jpq_pyserini.train", *data, *judged, *arguments, check=False)
+    again = call_module("jpq_pyserini.train", *data, *judged, *arguments, check=False)
     assert again.returncode == 1
     assert again.stderr.strip() == f"error: {tmp_path / 'jpq'} exists already: name another output or remove it first"
-    assert "--encoder jpq" in run_module("jpq_pyserini.train", "--help").stdout
+    assert "--encoder jpq" in call_module("jpq_pyserini.train", "--help").stdout
 
 
 def test_a_plain_hugging_face_folder(tiny, queries, tmp_path):
