@@ -62,51 +62,6 @@ def neighbourhood_of(codec, codes: np.ndarray) -> Neighbourhood | None:
     return Neighbourhood(codec.decode(codes[np.sort(rows)]), codec.assignment.neighbours)
 
 
-class AcrossTerms:
-    """The terms of some documents while their codes are changed.
-
-    Args:
-        across: (n, J, D) as :meth:`Neighbourhood.across` returns, in the space of the sub-vectors.
-        y: (M, n, D/M) float32, the documents' sub-vectors.
-        codes: (n, M) uint8.
-        centroids: (M, K, D/M) float32.
-    """
-
-    def __init__(self, across: np.ndarray, y: np.ndarray, codes: np.ndarray, centroids: np.ndarray):
-        M, _, d = y.shape
-        self._v = np.ascontiguousarray(across.reshape(len(across), -1, M, d).transpose(2, 0, 1, 3))  # (M, n, J, d)
-        self._y = y
-        self._parts = np.zeros((M, *across.shape[:2]), dtype=np.float32)  # n_j·r, sub-vector by sub-vector
-        self._totals = np.zeros(across.shape[:2], dtype=np.float32)
-        for i in range(M):
-            self.update(i, centroids[i][codes[:, i]])
-
-    def costs(self, i: int, rows: slice, centroids: np.ndarray) -> np.ndarray:
-        """Return what each of the centroids (K, d) would cost the documents of ``rows``: (n, K), less a constant."""
-        # Σ_j (t_j − v_j·c)² = cᵀ(Σ v_j v_jᵀ)c − 2(Σ t_j v_j)·c + constant
-        v = self._v[i, rows]
-        squares = (v.transpose(0, 2, 1) @ v).reshape(len(v), -1)
-        pairs = (centroids[:, :, None] * centroids[:, None]).reshape(len(centroids), -1)
-        return squares @ pairs.T - 2 * (self._pull(i, rows) @ centroids.T)
-
-    def system(self, i: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return A (d, d) and b (d,) of the documents of ``rows``: the centroid that costs them least has A·c = b."""
-        v = self._v[i, rows].reshape(-1, self._v.shape[3])
-        return v.T @ v, self._pull(i, rows).sum(0)
-
-    def update(self, i: int, chosen: np.ndarray) -> None:
-        """Take note of the centroids (n, d) that the documents now have for sub-vector i."""
-        part = (self._v[i] @ (self._y[i] - chosen)[:, :, None])[:, :, 0]
-        self._totals += part - self._parts[i]
-        self._parts[i] = part
-
-    def _pull(self, i: int, rows) -> np.ndarray:
-        """Return Σ_j t_j v_j, (n, d), where t_j is n_j·r if sub-vector i were nothing."""
-        v = self._v[i, rows]
-        others = (self._totals[rows] - self._parts[i, rows])[:, :, None] + v @ self._y[i, rows][:, :, None]
-        return (v * others).sum(1)
-
-
 def _units(embeddings: np.ndarray) -> np.ndarray:
     embeddings = np.ascontiguousarray(embeddings, dtype=np.float32)
     return embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), _TINY)

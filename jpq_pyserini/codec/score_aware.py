@@ -6,18 +6,24 @@ unit document u, a code costs
 
     ‖r‖² + h·(u·r)²,
 
-where h = 0 is plain PQ (equation 9). The second term ties the M sub-vectors together, so codes are found by coordinate
-descent: one sub-vector after the other takes its best centroid, the others held, until nothing changes.
+where h = 0 is plain PQ (equation 9). Of the error along the document a share β of its norm that all documents have
+alike changes no ranking. With β > 0 the second term is h·(u·r − β‖d‖)². More directions in which errors cost may be
+given, such as those of :mod:`jpq_pyserini.codec.neighbours`. With v_1 = √h·u and the others v_2, v_3, … a code costs
 
-Of the error along the document a share β of its norm that all documents have alike changes no ranking. With β > 0 the
-second term is h·(u·r − β‖d‖)².
+    ‖r‖² + Σ_j t_j²,   t_1 = v_1·r − √h·β‖d‖,   t_j = v_j·r for j > 1.
+
+The terms tie the M sub-vectors together, so codes are found by coordinate descent: one sub-vector after the other takes
+its best centroid, the others held, until nothing changes. With y, v_j and c the parts that belong to one sub-vector,
+its code now c', and t_j as they are now, centroid c costs, less what is alike for every c,
+
+    ‖c‖² + Σ_j (v_j·c)² − 2 (y + Σ_j (t_j + v_j·c')·v_j)·c.
+
+The squares do not depend on the other sub-vectors and are computed once; documents that a pass did not change are done.
 """
 
 import numpy as np
 
-from jpq_pyserini.codec.neighbours import AcrossTerms
-
-_ROWS = 1024  # embeddings coded at once: what is computed for one sub-vector then stays in the cache
+_ROWS = 512  # embeddings coded at once: what is computed for one sub-vector then stays in the cache
 _MOST_PASSES = 10
 _TINY = 1e-12
 
@@ -45,12 +51,19 @@ def improve_codes(
     """
     improved = codes.copy()
     for start in range(0, len(rotated), _ROWS):
-        rows = slice(start, start + _ROWS)
-        theirs = None if across is None else across[rows]
-        part = _Part(rotated[rows], improved[rows], centroids, weight, shrinkage, theirs)
+        rows = np.arange(start, min(start + _ROWS, len(rotated)))
+        part = _Part(rotated[rows], codes[rows], centroids, weight, shrinkage, None if across is None else across[rows])
+        squares = [part.squares(i, each) for i, each in enumerate(centroids)]
         for _ in range(_MOST_PASSES):
-            if not sum(part.choose(i, centroids[i]) for i in range(len(centroids))):
+            before = part.codes.copy()
+            for i, each in enumerate(centroids):
+                part.choose(i, each, squares[i])
+            improved[rows] = part.codes
+            changed = np.flatnonzero((part.codes != before).any(1))
+            if not len(changed):
                 break
+            if len(changed) < 0.8 * len(rows):  # else copying them costs more
+                rows, part, squares = rows[changed], part.of(changed), [each[changed] for each in squares]
     return improved
 
 
@@ -72,86 +85,94 @@ def improve_centroids(
     Returns:
         codes (N, M) uint8 and centroids (M, K, D/M) float32; the cost is never above that of the arguments.
     """
-    codes, centroids = codes.copy(), centroids.copy()
+    centroids = centroids.copy()
     whole = _Part(rotated, codes, centroids, weight, shrinkage, across)
     for _ in range(rounds):
         for i in range(len(centroids)):
             whole.choose(i, centroids[i])
             whole.move(i, centroids[i])
-    return codes, centroids
+    return whole.codes, centroids
 
 
 def mean_shrinkage(rotated: np.ndarray, codes: np.ndarray, centroids: np.ndarray) -> float:
     """Return β of given codes: the mean over the (N, D) documents of u·r as a share of their norm."""
-    whole = _Part(rotated, codes, centroids, 0.0)
-    return float((whole.total / whole.norms).mean())
+    squares = np.maximum(np.square(rotated).sum(1), _TINY**2)
+    rebuilt = centroids[np.arange(len(centroids)), codes].reshape(rotated.shape)
+    return float((((rotated - rebuilt) * rotated).sum(1) / squares).mean())
 
 
 class _Part:
-    """Some documents, their codes, and how far each sub-vector's error reaches along the document.
+    """Some documents, the directions in which their errors cost, and their codes (n, M), which are changed.
 
-    Codes are changed in place.
+    Documents come last in the arrays, so that what is short, J and D/M, is not looped over document by document.
     """
 
     def __init__(self, rotated, codes, centroids, weight, shrinkage=0.0, across=None):
         M, _, d = centroids.shape
-        self.codes, self.weight = codes, weight
-        self.y = np.ascontiguousarray(rotated.reshape(-1, M, d).transpose(1, 0, 2))  # (M, n, d)
-        self.norms = np.maximum(np.linalg.norm(rotated, axis=1), _TINY)  # (n,)
-        self.along = np.stack([self._along(i, centroids[i]) for i in range(M)])  # (M, n): u_i · r_i
-        self.total = self.along.sum(0)  # (n,): u · r − β‖d‖
-        if shrinkage:
-            self.total -= shrinkage * self.norms
-        self.across = None if across is None else AcrossTerms(across, self.y, codes, centroids)
+        n = len(rotated)
+        norms = np.maximum(np.linalg.norm(rotated, axis=1, keepdims=True), _TINY)
+        directions = (np.sqrt(weight, dtype=np.float32) * rotated / norms)[:, None]
+        if across is not None:
+            directions = np.concatenate([directions, across], axis=1)
+        self.codes = codes.copy()
+        self.y = np.ascontiguousarray(rotated.reshape(n, M, d).transpose(1, 2, 0))  # (M, d, n)
+        self.v = np.ascontiguousarray(directions.reshape(n, -1, M, d).transpose(2, 1, 3, 0))  # (M, J, d, n)
+        self.coded = np.stack([_dot(self.v[i], each[codes[:, i]].T) for i, each in enumerate(centroids)])  # v_j·c'
+        self.t = (directions @ rotated[:, :, None])[:, :, 0].T - self.coded.sum(0)  # (J, n)
+        self.t[0] -= np.sqrt(weight) * shrinkage * norms[:, 0]
 
-    def choose(self, i: int, centroids: np.ndarray) -> int:
-        """Give each document its best code for sub-vector i, centroids (K, d); returns how many changed."""
-        changed = 0
-        squares = np.square(centroids).sum(1)
-        for start in range(0, len(self.norms), _ROWS):
+    def of(self, rows: np.ndarray) -> "_Part":
+        """Return the part of some of the documents."""
+        part = _Part.__new__(_Part)
+        part.codes = self.codes[rows]
+        part.y, part.v, part.coded, part.t = (each[..., rows] for each in (self.y, self.v, self.coded, self.t))
+        return part
+
+    def squares(self, i: int, centroids: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
+        """Return ‖c‖² + Σ_j (v_j·c)², (n, K), of the centroids (K, d) of sub-vector i."""
+        v = self.v[i][..., rows]
+        J, d, n = v.shape
+        if d + 1 > 2 * J:
+            found = np.square(v.transpose(2, 0, 1).reshape(n * J, d) @ centroids.T).reshape(n, J, -1).sum(1)
+        else:  # cᵀ(Σ_j v_j v_jᵀ)c, of a symmetric matrix
+            a, b = np.triu_indices(d)
+            pairs = centroids[:, a] * centroids[:, b] * np.where(a == b, 1, 2).astype(np.float32)
+            found = (v[:, a] * v[:, b]).sum(0).T @ pairs.T
+        return found + np.square(centroids).sum(1)
+
+    def choose(self, i: int, centroids: np.ndarray, squares: np.ndarray | None = None) -> None:
+        """Give each document its best code for sub-vector i, centroids (K, d) with their :meth:`squares`."""
+        pull = self._pull(i)
+        for start in range(0, len(self.codes), _ROWS):
             rows = slice(start, start + _ROWS)
-            y, norms = self.y[i, rows], self.norms[rows]
-            others = self.total[rows] - self.along[i, rows]
-            # with g = y·c the cost of c is ‖c‖² − 2g + h·(others + (‖y‖² − g)/norm)², less what is alike for every c
-            reach = others + np.square(y).sum(1) / norms
-            products = y @ centroids.T  # (n, K)
-            costs = products * (self.weight / np.square(norms))[:, None]
-            costs -= (2 + 2 * self.weight * reach / norms)[:, None]
-            costs *= products
-            costs += squares
-            if self.across is not None:
-                costs += self.across.costs(i, rows, centroids)
-            best = costs.argmin(1)
-            changed += int((best != self.codes[rows, i]).sum())
-            self.codes[rows, i] = best
-        self._update(i, centroids)
-        return changed
+            costs = pull[:, rows].T @ (-2 * centroids.T)
+            costs += self.squares(i, centroids, rows) if squares is None else squares[rows]
+            self.codes[rows, i] = costs.argmin(1)
+        self._moved(i, centroids)
 
     def move(self, i: int, centroids: np.ndarray) -> None:
         """Move each centroid (K, d) of sub-vector i, in place, to where its documents cost least: K systems of d."""
         order = np.argsort(self.codes[:, i], kind="stable")
         bounds = np.searchsorted(self.codes[order, i], np.arange(len(centroids) + 1))
-        u = self.y[i] / self.norms[:, None]
-        reach = self.total - self.along[i] + (u * self.y[i]).sum(1)
+        pull = self._pull(i)
         for k in range(len(centroids)):
             members = order[bounds[k] : bounds[k + 1]]
             if len(members):
-                u_k = u[members]
-                system = len(members) * np.eye(u.shape[1]) + self.weight * (u_k.T @ u_k)
-                target = self.y[i, members].sum(0) + self.weight * (reach[members] @ u_k)
-                if self.across is not None:
-                    more, further = self.across.system(i, members)
-                    system, target = system + more, target + further
-                centroids[k] = np.linalg.solve(system, target)
-        self._update(i, centroids)
+                v = self.v[i][..., members].transpose(0, 2, 1).reshape(-1, centroids.shape[1])
+                system = len(members) * np.eye(centroids.shape[1]) + v.T @ v
+                centroids[k] = np.linalg.solve(system, pull[:, members].sum(1))
+        self._moved(i, centroids)
 
-    def _update(self, i: int, centroids: np.ndarray) -> None:
-        along = self._along(i, centroids)
-        self.total += along - self.along[i]
-        self.along[i] = along
-        if self.across is not None:
-            self.across.update(i, centroids[self.codes[:, i]])
+    def _pull(self, i: int) -> np.ndarray:
+        """Return y + Σ_j (t_j + v_j·c')·v_j: (d, n)."""
+        return self.y[i] + np.einsum("jdn,jn->dn", self.v[i], self.t + self.coded[i])
 
-    def _along(self, i: int, centroids: np.ndarray) -> np.ndarray:
-        residual = self.y[i] - centroids[self.codes[:, i]]
-        return (residual * self.y[i]).sum(1) / self.norms
+    def _moved(self, i: int, centroids: np.ndarray) -> None:
+        coded = _dot(self.v[i], centroids[self.codes[:, i]].T)
+        self.t += self.coded[i] - coded
+        self.coded[i] = coded
+
+
+def _dot(v: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return the inner products (J, n) of directions (J, d, n) with vectors (d, n)."""
+    return np.einsum("jdn,dn->jn", v, x)
