@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from jpq_pyserini.codec.neighbours import REFERENCE, Neighbourhood
+from jpq_pyserini.codec.neighbours import Neighbourhood
 from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.data.flat import Embeddings, unusable_row
 from jpq_pyserini.encoders.limits import DOCUMENT, LOOKED_AT, CutTexts
@@ -200,8 +200,7 @@ def code_flat(
         codec: assigns.
         progress: show a bar.
         kept: an existing folder for the codes so far, from which a stopped run continues.
-        reference: where neighbours are looked for, if the codec wants any; None: in the folder itself, or 65,536
-            documents of it.
+        reference: where neighbours are looked for, if the codec wants any; None: in the folder itself.
         rows: only these; their start has to be a multiple of ``flat.chunk_rows``.
 
     Raises:
@@ -214,7 +213,7 @@ def code_flat(
             "encoder recorded in jpq.json"
         )
     if codec.assignment.neighbours and reference is None:
-        reference = Neighbourhood(flat.sample(REFERENCE, seed=0), codec.assignment.neighbours)
+        reference = Neighbourhood(flat.embeddings, codec.assignment.neighbours, progress)
     file = None if kept is None else GrowingArray(kept / _CODES, np.uint8, codec.m, flat.chunk_rows)
     first, stop, _ = rows.indices(N)
     codes = np.empty((stop - first, codec.m), dtype=np.uint8)

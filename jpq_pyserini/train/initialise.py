@@ -49,19 +49,19 @@ def initialise(
     Raises:
         JPQError: an embedding is not finite.
     """
-    learnt = None if kept is None else kept / _CODEC
+    learnt, among = None if kept is None else kept / _CODEC, None
     if learnt is not None and learnt.is_file():
         codec = ProductQuantizer.load(learnt)
     else:
-        codec = _learn(flat, config, device, progress, phase)
+        codec, among = _learn(flat, config, device, progress, phase)
         if kept is not None:
             with replacement(kept) as partial:
                 codec.save(partial / _CODEC)
     with phase("code"):
-        return codec, code_flat(flat, codec, progress, kept)
+        return codec, code_flat(flat, codec, progress, kept, among)
 
 
-def _learn(flat, config, device, progress, phase) -> ProductQuantizer:
+def _learn(flat, config, device, progress, phase) -> tuple[ProductQuantizer, Neighbourhood | None]:
     with phase("opq"):
         sample = flat.sample(config.opq_sample, config.seed)
         if len(sample) < 1 << config.nbits:
@@ -78,19 +78,21 @@ def _learn(flat, config, device, progress, phase) -> ProductQuantizer:
             device=device,
             progress=progress,
         )
-        return _score_aware(sample, ProductQuantizer(centroids, centroids, rotation), config)
+        among = Neighbourhood(flat.embeddings, config.neighbours, progress) if config.neighbours else None
+        return _score_aware(sample, ProductQuantizer(centroids, centroids, rotation), config, among), among
 
 
-def _score_aware(sample: np.ndarray, codec: ProductQuantizer, config: TrainConfig) -> ProductQuantizer:
+def _score_aware(
+    sample: np.ndarray, codec: ProductQuantizer, config: TrainConfig, among: Neighbourhood | None
+) -> ProductQuantizer:
     """Move OPQ's centroids to where the codes of the sample cost least by the costs that the settings name."""
     weight, neighbours = config.effective_score_aware, config.neighbours
     if not (weight or neighbours):
         return codec
     shrinkage, across = 0.0, None
-    if neighbours:
-        neighbourhood = Neighbourhood(sample, neighbours)
+    if among is not None:
         sample = sample[:: math.ceil(sample.size * neighbours / _ELEMENTS)]
-        across = codec.rotate_directions(neighbourhood.across(sample))
+        across = codec.rotate_directions(among.across(sample))
     rotated, centroids = codec.rotate(sample), codec.assignment_centroids
     nearest = assign(rotated, centroids)
     if neighbours:

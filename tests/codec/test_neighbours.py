@@ -9,7 +9,7 @@ import pytest
 
 from jpq_pyserini import JPQIndex, TrainConfig
 from jpq_pyserini.codec import ProductQuantizer, ScoreAware, assign, score_aware
-from jpq_pyserini.codec.neighbours import WEIGHT, Neighbourhood
+from jpq_pyserini.codec.neighbours import WEIGHT, Neighbourhood, neighbourhood_of
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import __main__ as index
@@ -58,6 +58,30 @@ def test_a_reference_of_one_document(documents):
     across = Neighbourhood(documents[:1], 8).across(documents[:2])
     assert not across[0].any()
     assert across[1].any()
+
+
+def test_among_many_documents_nearly_all_neighbours_are_found(monkeypatch):
+    """In lists: of an array and of an index's codes, and for documents that are not among them."""
+    rng = np.random.default_rng(1)
+    groups = rng.standard_normal((300, 1, 32))
+    many = (groups + 0.3 * rng.standard_normal((300, 10, 32))).reshape(3000, 32).astype(np.float32)
+    exact = Neighbourhood(many, 5).across(many[::10])
+    monkeypatch.setattr("jpq_pyserini.codec.neighbours.EXACT", 1000)
+    found = Neighbourhood(many, 5).across(many[::10])
+    shared = [
+        np.mean([(np.abs(row - theirs).max(1) < 1e-4).any() for row in mine if row.any()])
+        for mine, theirs in zip(found, exact, strict=True)
+    ]
+    assert np.mean(shared) > 0.9
+    assert not found[:, 0].any()  # a document is found to be itself
+    assert found[:, 5].any(1).all()
+    outside = Neighbourhood(many[:2000], 5).across(many[2000::10])
+    assert (np.abs(outside).sum(2) > 0).sum(1).tolist() == [5] * 100
+    codec = ProductQuantizer(*[np.ascontiguousarray(many[:256].reshape(256, 8, 4).transpose(1, 0, 2))] * 2)
+    codec = dataclasses.replace(codec, assignment=ScoreAware(4.0, neighbours=5))
+    codes = assign(many, codec.centroids)
+    of_codes = neighbourhood_of(codec, codes).across(many[::10])
+    assert of_codes == pytest.approx(Neighbourhood(codec.decode(codes), 5).across(many[::10]), abs=1e-5)
 
 
 def costs_by_definition(document, others, centroids, weight, shrinkage) -> dict[tuple[int, int], float]:
