@@ -21,6 +21,8 @@ from jpq_pyserini.cli import run_main
 from jpq_pyserini.eval.reproduce import workshop
 
 _LIBRARIES = ["faiss", "pandas", "scipy.stats", "sklearn", "sentence_transformers", "torch", "transformers"]
+_LIBRARIES += ["onnxruntime", "openai"]  # and what else Pyserini imports
+_LIBRARIES += [f"transformers.models.{name}.modeling_{name}" for name in ("bert", "clip", "dpr", "roberta")]
 _AT_ONCE = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}  # read when the libraries are imported
 
 
