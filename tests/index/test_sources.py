@@ -3,9 +3,6 @@
 import gzip
 import json
 import shutil
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -17,6 +14,7 @@ from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.record import IndexRecord, write_record
 
+from helpers.forked import Forked
 from helpers.processes import call_module, run_module
 from helpers.tiny import tiny_corpus, tiny_flat
 
@@ -237,18 +235,16 @@ def test_fields_of_other_names(tmp_path):
 def test_killed_and_resumed(tiny, tmp_path):
     texts, _ = tiny_corpus(9000, seed=7)
     corpus = write_corpus(tmp_path / "more.jsonl", texts, 1000)
-    arguments = ("-m", "jpq_pyserini.index", "add", "--index", tiny / "index", "--corpus", corpus)
-    arguments = (*arguments, "--output", tmp_path / "new")
-    process = subprocess.Popen([sys.executable, *map(str, arguments)], stderr=subprocess.DEVNULL)
+    arguments = ("add", "--index", tiny / "index", "--corpus", corpus, "--output", tmp_path / "new")
+    process = Forked(["index", *arguments], tmp_path)
     log = tmp_path / "new.coding" / "codes"
     while not (log.is_file() and log.stat().st_size) and process.poll() is None:
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
     assert not (tmp_path / "new").exists()
     assert 0 < log.stat().st_size < 9000 * 8
-    refused("add --resume to continue from it", *arguments[2:])
-    index_command(*arguments[2:], "--resume")
+    refused("add --resume to continue from it", *arguments)
+    index_command(*arguments, "--resume")
     assert not log.parent.exists()
-    index_command(*arguments[2:-1], tmp_path / "once")
+    index_command(*arguments[:-1], tmp_path / "once")
     assert (tmp_path / "new" / "index").read_bytes() == (tmp_path / "once" / "index").read_bytes()
