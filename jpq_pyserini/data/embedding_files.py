@@ -16,7 +16,7 @@ import numpy as np
 from jpq_pyserini.data.corpus import Corpus, docid_of
 from jpq_pyserini.data.faiss_files import faiss_vectors
 from jpq_pyserini.data.flat import check_l2, is_flat, is_l2, map_embeddings
-from jpq_pyserini.data.lines import decompressor, refuse_pointer
+from jpq_pyserini.data.lines import decompressor, refuse_pointer, refuse_pointers
 from jpq_pyserini.data.restricted_pickle import read_vectors
 from jpq_pyserini.errors import JPQError, reason_of
 from jpq_pyserini.json_text import safetensors_header
@@ -179,6 +179,7 @@ def _parquet(path: Path) -> Iterator[Block]:
 def _dataset(path: Path) -> Iterator[Block]:
     import datasets
 
+    refuse_pointers(path)
     data = datasets.load_from_disk(str(path))
     if isinstance(data, datasets.DatasetDict):
         if len(data) > 1:

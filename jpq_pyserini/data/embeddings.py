@@ -55,6 +55,17 @@ class Rows:
         return self[:].astype(dtype or np.float32, copy=False)
 
 
+def as_source(source) -> Source:
+    """Return paths as they are, and arrays of any library, or lists of numbers, as NumPy's."""
+    if isinstance(source, str | os.PathLike | np.ndarray):
+        return source
+    if isinstance(source, Sequence) and (not len(source) or isinstance(source[0], str | os.PathLike)):
+        return source
+    if hasattr(source, "detach"):  # a tensor of PyTorch's
+        source = source.detach().cpu().float()
+    return np.asarray(source)
+
+
 def open_embeddings(source: Source, docids: DocidSource = None) -> Embeddings:
     """Open embeddings.
 
@@ -67,8 +78,9 @@ def open_embeddings(source: Source, docids: DocidSource = None) -> Embeddings:
         JPQError: a file is missing or damaged, or of no such kind; the parts have different dimensions; docids are
             missing, given twice, not as many as the vectors, or would break run files.
     """
-    if isinstance(source, np.ndarray) or not isinstance(source, str | os.PathLike | Sequence):
-        return _in_memory(np.asarray(source), docids)
+    source = as_source(source)
+    if isinstance(source, np.ndarray):
+        return _in_memory(source, docids)
     paths = [Path(source)] if isinstance(source, str | os.PathLike) else [Path(each) for each in source]
     parts = [part for path in paths for part in parts_of(path)]
     if len(parts) == 1 and docids is None and (parts[0] / INDEX).is_file() and is_flat(parts[0] / INDEX):

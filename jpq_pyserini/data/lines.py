@@ -9,6 +9,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from jpq_pyserini.errors import JPQError
@@ -30,6 +31,7 @@ _OTHERS = {
     b"\xff\xfe": "is in UTF-16: convert it to UTF-8",
     b"\xfe\xff": "is in UTF-16: convert it to UTF-8",
 }
+_LONGEST_POINTER = 1024  # bytes
 HEAD = max(map(len, _OTHERS))  # bytes that tell
 
 
@@ -69,6 +71,13 @@ def refuse_others(path: str | os.PathLike, head: bytes) -> None:
     for magic, reason in _OTHERS.items():
         if head.startswith(magic):
             raise JPQError(f"{path} {reason}")
+
+
+def refuse_pointers(folder: str | os.PathLike) -> None:
+    """Raise :class:`JPQError` if a small file in a folder, or below it, only stands for one in Git LFS."""
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_file() and path.stat().st_size < _LONGEST_POINTER:
+            refuse_pointer(path, path.read_bytes())
 
 
 def refuse_pointer(path: str | os.PathLike, head: bytes) -> None:

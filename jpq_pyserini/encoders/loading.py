@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import wraps
 from typing import TYPE_CHECKING
 
+from jpq_pyserini.data.lines import refuse_pointers
 from jpq_pyserini.encoders.limits import towers
 from jpq_pyserini.errors import JPQError, reason_of
 
@@ -57,6 +58,8 @@ def load_model(name_or_path: str, pooling: str | None, l2_norm: bool, device: st
         JPQError: unknown pooling, weights without a place or places without weights, a vocabulary that does not fit
             the word embeddings, code in the folder; see the message. Other libraries' exceptions pass.
     """
+    if os.path.isdir(name_or_path):
+        refuse_pointers(name_or_path)
     with checked_weights(name_or_path):
         model = _load(name_or_path, pooling, l2_norm, device)
     for tower in set(towers(model).values()):

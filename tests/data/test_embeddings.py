@@ -8,6 +8,7 @@ import pickle
 import faiss
 import numpy as np
 import pytest
+import torch
 
 from jpq_pyserini.data.embeddings import Rows, open_embeddings
 from jpq_pyserini.errors import JPQError
@@ -36,6 +37,15 @@ def test_every_form_gives_what_was_put_in(tmp_path, whole, form):
     assert np.array_equal(opened.embeddings[rows], expected[rows])
     assert np.array_equal(opened.embeddings[7], expected[7])
     assert np.array_equal(opened.sample(N, seed=0), expected)
+
+
+def test_arrays_of_other_libraries_and_lists(whole):
+    x, docids = whole
+    tensor = torch.tensor(x, requires_grad=True)
+    for source, names in ((tensor, docids), (x.tolist(), tuple(docids)), (tensor.half(), np.array(docids))):
+        opened = open_embeddings(source, names)
+        np.testing.assert_allclose(opened.embeddings[:], x, atol=0.01 if source is not tensor else 0, rtol=1e-3)
+        assert list(opened.docids) == docids
 
 
 def test_float16_stays_so_on_disk(tmp_path, whole, monkeypatch):
@@ -90,6 +100,13 @@ def test_a_byte_order_mark_is_no_part_of_a_docid(tmp_path, whole):
     beside.write_text("\ufeff\n" + "\n".join(docids), encoding="utf-8")
     with pytest.raises(JPQError, match="the docid '' in line 1 would break"):
         open_embeddings(tmp_path / "x.npy", beside)
+
+
+def test_a_dataset_cloned_without_git_lfs(tmp_path, whole):
+    folder, _ = write_form("dataset", tmp_path, *whole)
+    next(folder.glob("*.arrow")).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(JPQError, match=r"\.arrow is a Git LFS pointer"):
+        open_embeddings(folder)
 
 
 def test_a_header_of_safetensors_that_begins_as_a_pickle(tmp_path, whole):

@@ -78,6 +78,13 @@ def test_tokenizer_files_are_missing(copied):
         load_text_encoder(str(copied))
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_folder_cloned_without_git_lfs(copied, name):
+    (copied / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 90\n")
+    with pytest.raises(JPQError, match=rf"encoder/{name} is a Git LFS pointer, not the file itself: fetch it with"):
+        load_text_encoder(str(copied))
+
+
 def test_a_tokenizer_of_special_words_only(tmp_path):
     """What transformers makes of a T5 folder without tokenizer files has a hundred words, all of them special."""
     from transformers import T5Config, T5EncoderModel

@@ -152,7 +152,7 @@ def test_a_written_collection_is_what_pyserini_reads(tmp_path, standard_library)
             '{"id": "1", "contents": "a"}\n{"id": "1", "contents": "b"}\n',
             "c.jsonl line 2: passage id '1' occurs twice",
         ),
-        ("c.jsonl", '{"id": 7.5, "contents": "a"}\n', "c.jsonl line 1 has the id ''"),
+        ("c.jsonl", '{"id": 7.5, "contents": "a"}\n', "c.jsonl line 1 has the id '7.5'"),
         (
             "c.jsonl",
             '{"id": "a b", "contents": "a"}\n',
@@ -160,7 +160,7 @@ def test_a_written_collection_is_what_pyserini_reads(tmp_path, standard_library)
         ),
         ("c.jsonl", '{"id": "1", "title": "a"}\n', "c.jsonl line 1, document 1, has no text in 'contents'"),
         ("c.jsonl", '{"id": "1"\n', "c.jsonl line 1 is no JSON"),
-        ("c.jsonl", '["1", "a"]\n', "is a JSON list, not an object"),
+        ("c.jsonl", '["1", "a"]\n', "object 1 is a JSON str, not an object"),
         ("c.json", '[{"id": "1", "contents": "a"}, {"id": "", "contents": "b"}]', "c.json object 2 has the id ''"),
         ("c.json", '[1]\n{"id": "1", "contents": "a"}\n', "c.json line 1 is a JSON list"),
     ],

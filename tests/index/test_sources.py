@@ -128,7 +128,7 @@ def test_zero_shot_in_the_layout_of_the_other(tiny, tmp_path):
     ("line", "message"),
     [
         ('{"id": "x"}', "line 2, document x, has no text in 'contents'"),
-        ('{"contents": "ba"}', "line 2 has the id ''"),
+        ('{"contents": "ba"}', "line 2 has no id or _id"),
         ('{"id": "a\\nb", "contents": "ba"}', "line 2 has the id 'a\\nb'"),
         ('{"id": "x", "contents": "\\ud800"}', "has no text in 'contents'"),
         ("[1]", "line 2 is a JSON list, not an object"),
@@ -227,7 +227,7 @@ def test_fields_of_other_names(tmp_path):
     assert list(Corpus(path, "key", ["head", "abstract"])) == [("7", "one\ntext")]
     with pytest.raises(JPQError, match="document 7, has no text in 'summary'"):
         list(Corpus(path, "key", ["head", "summary"]))
-    with pytest.raises(JPQError, match="has the id ''"):
+    with pytest.raises(JPQError, match=r"line 1 has no name, but the fields 'key', 'id', .*--id-field"):
         list(Corpus(path, "name"))
 
 
