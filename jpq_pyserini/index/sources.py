@@ -1,5 +1,6 @@
 """Where the new documents of an index come from: a corpus, encoded here, or embeddings that are there already."""
 
+import itertools
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,15 +13,20 @@ from jpq_pyserini.data.embeddings import DocidSource, open_embeddings
 from jpq_pyserini.data.embeddings import Source as EmbeddingSource
 from jpq_pyserini.data.flat import Embeddings
 from jpq_pyserini.data.parts import CorpusPart, corpus_shard, rows_of_shard
+from jpq_pyserini.encoders.kinship import warn_of_stranger
 from jpq_pyserini.encoders.limits import BATCH_SIZE
+from jpq_pyserini.encoders.text_encoder import is_jpq_encoder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.attached import ArrayVectors, Vectors
 from jpq_pyserini.index.coding import CHUNK, TextCoder, check_dimension, code_flat, codec_digest, load_document_encoder
 from jpq_pyserini.index.record import encoder_settings
+from jpq_pyserini.names import QUERY_ENCODER
 from jpq_pyserini.resume import WorkFolder
 
 if TYPE_CHECKING:
     from jpq_pyserini.index.collection import JPQIndex
+
+_LOOKED_AT = 64  # documents that tell whether --encoder is the one that made the index
 
 
 class Source:
@@ -131,6 +137,9 @@ class Source:
         self._work.claim()
         encoder, _ = load_document_encoder(settings, self._device, self._backend, corpus, self._batch_size)
         check_dimension(encoder, settings["name_or_path"], like)
+        if self._encoder is not None and is_jpq_encoder(own := os.path.join(like.path, QUERY_ENCODER)):
+            texts = [text for _, text in itertools.islice(corpus, _LOOKED_AT)]
+            warn_of_stranger(encoder, self._encoder, own, texts)
         coder = TextCoder(like.codec, encoder, self._batch_size, vectors)
         codes, self.vectors = coder.code(corpus, len(self.docids), self._work.path, reference)
         return codes

@@ -8,12 +8,15 @@ from dataclasses import replace
 from pyserini.encode import QueryEncoder
 from pyserini.search.faiss import FaissSearcher
 
+from jpq_pyserini.encoders.loading import says_its_pooling
+from jpq_pyserini.encoders.text_encoder import load_text_encoder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import FLAT_LAYOUT, IndexDirectory, IndexRecord, layouts
 from jpq_pyserini.index.directory import of_one_state
 from jpq_pyserini.index.rescoring import scored_index, wanted_candidates
 from jpq_pyserini.index.sharded import ShardedIndex, open_shards, search_shards, shard_directories
 from jpq_pyserini.plugin.encoders import JPQQueryEncoder
+from jpq_pyserini.plugin.ours import encoder_is_ours
 from jpq_pyserini.plugin.prebuilt import texts_of
 from jpq_pyserini.prebuilt import fetch, find
 
@@ -29,7 +32,7 @@ class JPQFaissSearcher(FaissSearcher):
         index_dir: A JPQ index directory; or several, made with one codec, that are searched as one (in ``threads``
             threads), or a folder that `jpq index shards` wrote for them.
         query_encoder: Another encoder than the index's own: a Pyserini ``QueryEncoder``, a loaded
-            ``SentenceTransformer``, or a name or path.
+            ``SentenceTransformer``, a sentence-transformers folder, or a name that Pyserini knows.
         prebuilt_index_name, normalize_distances: As in ``FaissSearcher``.
         faiss_device: ``"cpu"``, or ``"cuda:0"``: ``pq`` and ``fastscan`` are searched there by torch
             (:mod:`jpq_pyserini.index.torch_search`), ``ivf`` by faiss-gpu. Without a GPU the CPU is used, as
@@ -85,7 +88,9 @@ class JPQFaissSearcher(FaissSearcher):
         self._wanted_device, self._home = faiss_device, str(home)
         if query_encoder is not None and encoder_backend is not None:
             raise JPQError(f"encoder_backend {encoder_backend} is for the index's own encoder: leave query_encoder out")
-        if hasattr(query_encoder, "encode_query"):  # a SentenceTransformer
+        if isinstance(query_encoder, str | os.PathLike):
+            query_encoder = _at_place(os.fspath(query_encoder), device)
+        elif hasattr(query_encoder, "encode_query"):  # a SentenceTransformer
             query_encoder = JPQQueryEncoder(query_encoder)
 
         def opened() -> None:
@@ -104,6 +109,8 @@ class JPQFaissSearcher(FaissSearcher):
         """
         if isinstance(queries, Mapping):
             queries, q_ids = list(queries.values()), list(queries)
+        elif getattr(queries, "ndim", 2) == 1:  # an array of texts, or a column of a table
+            queries = list(queries)
         return super().batch_search(queries, q_ids, *args, **kwargs)
 
     def __reduce__(self):
@@ -189,3 +196,23 @@ class JPQFaissSearcher(FaissSearcher):
             f"faiss_device {self._wanted_device}: the layout {layout} runs on the CPU"
             f"{' unless faiss-gpu is installed' if layout == 'ivf' else ''}: convert it to fastscan or pq"
         )
+
+
+def _at_place(encoder: str, device: str) -> QueryEncoder | str:
+    """Return the encoder of a folder of sentence-transformers', with its pooling, norm and prompts.
+
+    What is ours, and names, are Pyserini's to load, as are models whose class it tells by their names.
+
+    Raises:
+        JPQError: a folder does not say its pooling; Pyserini would take CLS without a word.
+    """
+    if encoder_is_ours(encoder) or not os.path.isdir(encoder):
+        return encoder
+    if says_its_pooling(encoder):
+        return JPQQueryEncoder(load_text_encoder(encoder, device=device))
+    if any(name in encoder.lower() for name in ("dpr", "tct_colbert", "ance")):
+        return encoder
+    raise JPQError(
+        f"{encoder} has no modules.json, so its pooling is unknown: give AutoQueryEncoder({encoder!r}, pooling=…) in "
+        "its place"
+    )

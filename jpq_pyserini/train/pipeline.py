@@ -18,7 +18,7 @@ from accelerate.utils import InitProcessGroupKwargs
 from jpq_pyserini.cli import note
 from jpq_pyserini.codec.opq import check_sizes
 from jpq_pyserini.data.docids import RowsByDocid
-from jpq_pyserini.data.embeddings import DocidSource, Source, open_embeddings
+from jpq_pyserini.data.embeddings import DocidSource, Source, as_source, open_embeddings
 from jpq_pyserini.data.flat import Embeddings
 from jpq_pyserini.encoders import backends
 from jpq_pyserini.encoders.text_encoder import load_text_encoder, save_text_encoder
@@ -102,7 +102,9 @@ def train_index(
     """
     source = encoder if isinstance(encoder, EncoderSource) else EncoderSource(encoder)
     files = QueryFiles(topics, qrels), QueryFiles(dev_topics, dev_qrels)
-    run = Run(embeddings, source, output, *files, config or TrainConfig(), negatives_run, docids)
+    if docids is not None and not isinstance(docids, str | os.PathLike):
+        docids = list(docids)
+    run = Run(as_source(embeddings), source, output, *files, config or TrainConfig(), negatives_run, docids)
     refuse_existing(output)
     with locked(output) if os.environ.get("RANK", "0") == "0" else nullcontext():  # one of its processes holds it
         return _train(run, resume, progress)

@@ -8,14 +8,13 @@ import torch
 
 from jpq_pyserini.data.flat import Embeddings
 from jpq_pyserini.data.topics import TrainingQuery
+from jpq_pyserini.encoders.kinship import FEWEST, MOST_BEFORE, share_before
 from jpq_pyserini.encoders.limits import LOOKED_AT, QUERY, CutTexts
 from jpq_pyserini.encoders.text_encoder import QUERY_PROMPT, embed_queries, embed_with_gradients, query_prompt
 
 logger = logging.getLogger(__name__)
 
 _QUERIES, _PASSAGES = 200, 1000  # looked at
-_BEFORE = 0.35  # of the passages may be ranked before the relevant ones; 0.5 is chance, good encoders have below 0.02
-_FEW = 10  # queries, from which nothing can be said of ranks
 _RATIO = 2.0  # of norms
 _MOVED = 0.01  # of a vector's length, by what is encoded beside it
 
@@ -60,29 +59,16 @@ def warn_of_misfits(encoder, flat: Embeddings, queries: Sequence[TrainingQuery])
     vectors, passages = embed_queries(encoder, [query.text for query in sample]), flat.sample(_PASSAGES, seed=0)
     _warn_of_norms(vectors, passages)
     ranked = [(vector, query.rows[0]) for vector, query in zip(vectors, sample, strict=True) if query.rows]
-    if len(ranked) >= _FEW:
+    if len(ranked) >= FEWEST:
         relevant = np.stack([flat.embeddings[row] for _, row in ranked])
         before = share_before(np.stack([vector for vector, _ in ranked]), relevant, passages)
-        if before > _BEFORE:
+        if before > MOST_BEFORE:
             logger.warning(
                 "to this encoder %.0f%% of all passages are nearer to a query than its relevant one (%d training "
                 "queries; chance is 50%%): is it the encoder that made the embeddings, with its pooling and prompts?",
                 100 * before,
                 len(ranked),
             )
-
-
-def share_before(queries: np.ndarray, relevant: np.ndarray, passages: np.ndarray) -> float:
-    """Return the mean share of passages that score above the relevant one of each query; ties count half.
-
-    Args:
-        queries, relevant: (B, D), a relevant passage for each query.
-        passages: (n, D), drawn at random.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):  # values beyond what can be trained on are refused later
-        own = (queries * relevant).sum(axis=1, keepdims=True)
-        scores = queries @ passages.T
-    return float((np.mean(scores > own) + np.mean(scores >= own)) / 2)
 
 
 def _warn_of_padding(encoder, by_length: Sequence[str]) -> None:

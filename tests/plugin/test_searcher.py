@@ -115,6 +115,18 @@ def test_another_encoder_may_be_given(tiny):
     assert pairs(searcher.search(vector.reshape(1, -1), 5)) == pairs(JPQFaissSearcher(tiny / "index").search("bace", 5))
 
 
+def test_a_folder_of_sentence_transformers_keeps_its_pooling(tiny):
+    """Pyserini's own loading would take CLS from it."""
+    given, own = JPQFaissSearcher(tiny / "index", tiny / "encoder"), JPQFaissSearcher(tiny / "index")
+    assert pairs(given.search("bace dife kale", 5)) == pairs(own.search("bace dife kale", 5))
+    texts = np.array(["bace", "dife kale"])
+    assert pairs(given.batch_search(texts, ["a", "b"], k=3)["b"]) == pairs(
+        own.batch_search(list(texts), ["a", "b"], k=3)["b"]
+    )
+    with pytest.raises(JPQError, match=r"no modules.json, so its pooling is unknown: give AutoQueryEncoder\("):
+        JPQFaissSearcher(tiny / "index", str(tiny / "encoder" / "plain"))
+
+
 def test_not_a_jpq_index(tiny, tmp_path):
     with pytest.raises(JPQError, match=r"flat has no jpq.json"):
         JPQFaissSearcher(tiny / "flat")

@@ -12,12 +12,13 @@ import torch
 from jpq_pyserini import JPQIndex
 from jpq_pyserini.data.flat import FlatFolder
 from jpq_pyserini.data.topics import TrainingQuery
+from jpq_pyserini.encoders.kinship import share_before, warn_of_stranger
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.__main__ import main as index_command
 from jpq_pyserini.train.__main__ import main as train_command
 from jpq_pyserini.train.inputs import EncoderSource
-from jpq_pyserini.train.start_check import share_before, warn_of_cut, warn_of_misfits
+from jpq_pyserini.train.start_check import warn_of_cut, warn_of_misfits
 
 from helpers.tiny import tiny_corpus, tiny_encoder
 from helpers.training import run
@@ -84,6 +85,15 @@ def test_a_vector_that_depends_on_its_batch(parts, caplog, monkeypatch):
     asked = [*queries[:3], queries[3]._replace(text=queries[3].text * 2)]  # of 19 and 38 letters
     said = warnings_of(caplog, source.load(flat, 32, "cpu"), flat, asked)
     assert f"beside longer ones than alone ({100 * 0.19 / np.hypot(1, 0.19):.0f}% of its length away)" in said
+
+
+def test_a_passage_encoder_that_does_not_go_with_the_index(tiny, tmp_path, caplog):
+    texts, _ = tiny_corpus(40)
+    for seed, said in ((0, ""), (9, "encoded by given (chance is 50%): is it the encoder that made the documents")):
+        encoder = load_text_encoder(str(tiny_encoder(tmp_path / str(seed), seed=seed)))
+        warn_of_stranger(encoder, "given", tiny / "index" / "query_encoder", texts)
+        assert said in caplog.text
+        assert bool(caplog.messages) == bool(said)
 
 
 def test_share_before():
