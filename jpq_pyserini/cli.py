@@ -264,7 +264,7 @@ def setting(default, help: str, shown: str = "", **metadata):
         help: its text in ``--help``; argparse appends the default.
         shown: what a default of None means.
         metadata: ``choices``; ``aliases``, further names of the flag; ``least``, ``most`` and ``above``, the bounds of
-            a number, which :func:`check_settings` checks.
+            a number, which :func:`check_settings` checks; a whole number is at most 2,147,483,647 unless it says so.
     """
     text = f"{help} (default: {shown})" if shown else help
     return dataclasses.field(default=default, metadata={"help": text, **metadata})
@@ -308,9 +308,11 @@ def check_settings(settings) -> None:
             raise JPQError(f"{flag_of(field.name)} {value} is unknown: choose one of {', '.join(map(str, choices))}")
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        least, most, above = given.get("least", -math.inf), given.get("most", math.inf), given.get("above", -math.inf)
+        kind = _kind(hints[field.name])
+        least, above = given.get("least", -math.inf), given.get("above", -math.inf)
+        most = given.get("most", _INT32 if kind is int else math.inf)
         if not (math.isfinite(value) and least <= value <= most and value > above):
-            allowed = _allowed(_kind(hints[field.name]), least, most)
+            allowed = _allowed(kind, least, most)
             allowed += f" above {above}" if math.isfinite(above) else ""
             raise JPQError(f"{flag_of(field.name)} {value} is not {allowed}")
 

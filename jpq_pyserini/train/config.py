@@ -28,7 +28,7 @@ VECTORS = ("none", *DTYPES, "flat")
 NEGATIVE_SOURCES = ("quantized", "flat", "static", "random", "run")
 _NEGATIVES_WITHOUT_CODES = ("flat", "random", "run")
 ENCODER_PARTS = ("all", "no-word-embeddings", "none")
-_INT32, _UINT64 = (1 << 31) - 1, (1 << 64) - 1  # what the libraries underneath take for a count and for a seed
+_UINT64 = (1 << 64) - 1  # what the libraries underneath take for a seed
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ METHODS = {
 
 
 def _count(default: int | None, help: str, **metadata):
-    return setting(default, help, **{"least": 1, "most": _INT32, **metadata})
+    return setting(default, help, **{"least": 1, **metadata})
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,6 @@ class TrainConfig:
         "train for two-stage search: the quantized index proposes N candidates, the uncompressed document vectors rank "
         "them; on dev queries likewise. 0 trains for search in the quantized index alone",
         least=0,
-        most=_INT32,
     )
     vectors: str | None = setting(
         None,

@@ -94,7 +94,7 @@ _TEXTS = (
     *("", " ", ".", "..", "/", "-", "=", "a=", "=b", "a=b", "none/none", "{bad}/none.tsv", "{bad}/folder"),
     *("a\x1b[31mb", "\udcff", "x" * 300, "a\nb", "a\tb", "名", "%s", "{{}}", "/dev/null", "http://[", "@a", "../.."),
 )
-#: Inputs of the commands, which no output may replace.
+#: Inputs, which no output of a command that reads them may replace.
 _READ = ("{good}/topics.tsv", "{good}/qrels.txt", "{good}/run.a.txt")
 #: Files that are tried where a file or folder may be meant.
 _GLOBS = ("*.txt", "*.tsv", "*.json", "*.jsonl", "*.yaml", "*.bin", "*.gz", "flat-*", "index-*")
@@ -126,21 +126,19 @@ def _cases(bad):
                     if action in group._group_actions
                 ]
                 rest = {name: value for name, value in rest.items() if name not in beside}
-            for value in _values(action, flag, found):
-                yield (
-                    command,
-                    [word for name, words in rest.items() for word in ([name] if name else []) + words] + value,
-                )
+            others = [word for name, words in rest.items() for word in ([name] if name else []) + words]
+            for value in _values(action, flag, found, [word for word in _READ if word in others]):
+                yield command, others + value
 
 
-def _values(action, flag, found):
+def _values(action, flag, found, read):
     lead = [flag] if flag else []
     if action.nargs == 0:
         yield lead
     elif action.type is not None and action.type is not str:
         yield from ([f"{flag}={value}" if flag else value] for value in _NUMBERS)
     else:
-        texts = _TEXTS if action.choices else (*_TEXTS, *_READ, *found)
+        texts = _TEXTS if action.choices else (*_TEXTS, *read, *found)
         yield from ([f"{flag}={value}" if flag.startswith("--") else value] for value in texts)
 
 

@@ -21,16 +21,17 @@ from jpq_pyserini.resume import GrowingLines, WorkFolder, fingerprint
 from jpq_pyserini.storage import check_output, locked, new_file
 
 _CHUNK = 256  # passages sorted by length together, and kept when a run is stopped
+_MOST = 1 << 14  # of queries, and of tokens: beyond that a model only runs for hours
 
 
 @dataclass(frozen=True)
 class Sampling:
     """How queries are sampled; the command line is made from these fields."""
 
-    samples: int = setting(40, "queries predicted for a passage", least=1)
+    samples: int = setting(40, "queries predicted for a passage", least=1, most=_MOST)
     top_k: int = setting(10, "each token is drawn from the K likeliest", least=1)
-    max_length: int = setting(512, "passages are cut at this many tokens", least=1)
-    max_query_length: int = setting(64, "queries have at most this many tokens", least=1)
+    max_length: int = setting(512, "passages are cut at this many tokens", least=1, most=_MOST)
+    max_query_length: int = setting(64, "queries have at most this many tokens", least=1, most=_MOST)
     batch_size: int = setting(8, "passages at once; each takes the memory of all its queries", least=1)
     seed: int = setting(42, "random seed", least=0)
 
