@@ -16,6 +16,7 @@ PACKAGE = Path(jpq_pyserini.__file__).parent
 MODULES = {name: module for group in COMMANDS.values() for name, (module, _) in group.items()}
 
 
+@pytest.mark.slow
 def test_every_module_that_can_be_run_is_listed():
     runnable = {
         ".".join(path.relative_to(PACKAGE).with_suffix("").parts)

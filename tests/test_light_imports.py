@@ -55,7 +55,7 @@ _GROUPS = {
 }
 
 
-_SLOW = {"bench", "eval", "start", "distributed"}  # thirty interpreters
+_SLOW = {*_GROUPS} - {"train"}
 
 
 @pytest.mark.parametrize(

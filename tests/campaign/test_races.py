@@ -15,6 +15,8 @@ from helpers import stock
 from helpers.codes import random_embeddings
 from helpers.forked import Forked, barrier
 
+pytestmark = pytest.mark.slow
+
 _NEW = ["--output", "new"]
 _FLAT = ["--embeddings", "flat"]
 _ADD = ["index", "add", "--index", "index", "--in-place", "--embeddings"]
@@ -66,7 +68,6 @@ def _names(folder):
     return {path.name for path in folder.iterdir()}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in PAIRS if name in _QUICK or "JPQ_CAMPAIGN" in os.environ])
 @pytest.mark.parametrize("number", range(10 if "JPQ_CAMPAIGN" in os.environ else 1))
 def test_two_writers(good, tmp_path, monkeypatch, name, number):

@@ -163,6 +163,7 @@ def test_errors_towards_neighbours_become_smaller(documents, centroids):
     assert errors[5] < 0.8 * errors[0]
 
 
+@pytest.mark.slow
 def test_training_and_documents_coded_later(tmp_path, monkeypatch, capsys):
     """From the command line: an untrained index with neighbours; another collection coded like it, and added to it."""
 

@@ -45,6 +45,7 @@ def test_onnx_gives_the_vectors_of_torch(tiny, exported):
     assert np.array_equal(JPQQueryEncoder(str(exported), backend="torch").encode_batch(QUERIES), torch_vectors)
 
 
+@pytest.mark.slow
 def test_openvino_reads_the_same_file(tiny, exported):
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     torch_vectors = JPQQueryEncoder(str(tiny / "index")).encode_batch(QUERIES)
@@ -98,6 +99,7 @@ def test_refusals(tiny, tmp_path):
         JPQQueryEncoder(str(folder), fp16=True, backend="onnx")
 
 
+@pytest.mark.slow
 def test_an_export_is_the_default_where_it_gives_the_same_vectors(tiny, tmp_path, monkeypatch, capsys):
     pytest.importorskip("onnx")
     main(["convert", "--index", str(tiny / "index"), "--output", str(tmp_path / "index")])
@@ -148,6 +150,7 @@ def test_training_exports(tiny, tmp_path):
     assert backends.saved_backend(tmp_path / "jpq" / "query_encoder") == "onnx"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("onnx_seconds", "chosen"), [(0.5, "onnx"), (0.95, "torch"), (2.0, "torch")])
 def test_passages_are_encoded_by_what_is_measured_to_be_faster(tiny, monkeypatch, onnx_seconds, chosen):
     pytest.importorskip("onnx")

@@ -69,6 +69,7 @@ def test_size_on_the_command_line(runs):
     }
 
 
+@pytest.mark.slow
 def test_same_figure_same_bytes(runs, capsys):
     written = []
     for _ in range(2):
@@ -111,6 +112,7 @@ def test_smaller_is_on_the_right(runs):
     assert left > 3072 > 48 > right
 
 
+@pytest.mark.slow
 def test_names_cover_nothing():
     from matplotlib.text import Text
 
@@ -167,6 +169,7 @@ def test_times_with_different_threads_do_not_mix(runs):
         main(_arguments(runs, "speed", ["flat", "jpq96"]))
 
 
+@pytest.mark.slow
 def test_ablation_from_runs_and_from_scores(runs, capsys):
     named = {"OPQ@16": "jpq48", "OPQ@48": "flat", "JPQ@16": "jpq96", "JPQ@48": "jpq48", "flat": "flat"}
     chosen = [word for name, file in named.items() for word in ("--run", f"{name}={runs / file}.txt")]

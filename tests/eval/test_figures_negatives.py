@@ -23,6 +23,7 @@ def _arguments(tiny, folder, *options):
     ]
 
 
+@pytest.mark.slow
 def test_negatives(tiny, tmp_path, capsys):
     main(_arguments(tiny, tmp_path, "--qid", "q3", "q5", "--negatives", "12"))
     record, words, markers = drawn(tmp_path)

@@ -152,6 +152,7 @@ def _commands():
     return [shlex.split(command) for entry in entries for command in entry.command]
 
 
+@pytest.mark.slow
 def test_flags_of_our_own_commands_exist():
     used: dict[tuple, set[str]] = {}
     for words in _commands():
@@ -163,6 +164,7 @@ def test_flags_of_our_own_commands_exist():
         assert flags <= options_of(*command), command
 
 
+@pytest.mark.slow
 def test_prebuilt_names_are_of_our_catalogue_or_pyserinis():
     from jpq_pyserini.prebuilt.catalogue import BUILT_IN
 

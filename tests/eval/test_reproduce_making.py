@@ -26,8 +26,8 @@ conditions: [{name: c, needs: half, command: cp half/none $output}]
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("resumes", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("resumes", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_stopped_command_leaves_no_output(tmp_path, resumes, number):
     out, started = tmp_path / "out", tmp_path / "started"
     text = SLOW.replace("RESUMES", f"resumes: {str(resumes).lower()}").replace("STARTED", str(started))

@@ -57,6 +57,7 @@ def call(main, flags, *more):
     main([str(word) for flag in flags.items() for word in flag] + list(map(str, more)))
 
 
+@pytest.mark.slow
 def test_a_trained_model_ranks_the_relevant_passage_first(flags, tmp_path, capsys):
     call(train.main, flags, "--epochs", "5", "--batch-size", "2", "--lr", "3e-3", "--max-length", "48")
     assert "trained on 10 of 10 queries, 4 passages each" in capsys.readouterr().out

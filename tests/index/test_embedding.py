@@ -98,6 +98,7 @@ def test_passages_that_the_model_cuts_are_told_of(collection, tmp_path, caplog):
     assert len(caplog.messages) == 1
 
 
+@pytest.mark.slow
 def test_a_backend_gives_the_same_vectors(collection, tmp_path):
     pytest.importorskip("onnx")
     torch, onnx = (embed(collection, tmp_path / name, "--encoder-backend", name) for name in ("torch", "onnx"))

@@ -22,6 +22,7 @@ def flat(path, count, prefix, seed=5):
     return path
 
 
+@pytest.mark.slow
 def test_both_of_two_additions_in_place_survive(tmp_path):
     make_index().save(tmp_path / "ix")
     command = [sys.executable, "-m", "jpq_pyserini.index", "add", "--in-place", "--index", str(tmp_path / "ix")]

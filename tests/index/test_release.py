@@ -133,6 +133,7 @@ def dual(release, index_file):
     return trained, first, rotation
 
 
+@pytest.mark.slow
 def test_zero_shot(release, dual, tmp_path):
     trained, first, rotation = dual
     texts, queries = tiny_corpus(60, seed=3)

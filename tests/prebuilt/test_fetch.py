@@ -75,6 +75,7 @@ def test_force_keeps_the_old_index_until_the_new_one_is_there(share, tmp_path):
     assert in_cache(tmp_path) == [directory.name]
 
 
+@pytest.mark.slow
 def test_two_processes_download_once(share, tmp_path):
     entry = find(NAME)
     with faulty_server() as server:

@@ -47,7 +47,14 @@ def assert_same(one, other):
     assert all(np.array_equal(values, weights[name]) for name, values in encoder_weights(other).items())
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form not in (*HALF, "flat", "array")])
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(form, marks=[] if form in ("npy", "jsonl") else [pytest.mark.slow])
+        for form in FORMS
+        if form not in (*HALF, "flat", "array")
+    ],
+)
 def test_the_same_index_from_every_form(tiny, queries, base, tmp_path, form):
     source, docids = write_form(form, tmp_path, base.x, base.docids)
     train_index(*_given(tiny, queries, tmp_path / "out", source), config=CONFIG, docids=docids, progress=False)

@@ -136,7 +136,8 @@ def with_run(tiny, queries, output, path, **settings):
     return train_index(*data, *dev, config=config, progress=False, negatives_run=path)
 
 
-@pytest.mark.parametrize("settings", [FLAT, pytest.param({}, marks=pytest.mark.slow)], ids=["flat", "codes"])
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [FLAT, {}], ids=["flat", "codes"])
 def test_a_training_takes_the_negatives_of_the_run(tiny, queries, tmp_path, monkeypatch, settings):
     """Queries without negatives are left out; all others have those of the run, whatever the weights are."""
     path = write_run(tmp_path / "run.txt", range(10, 130), 300, 30)  # not of queries 0 to 9

@@ -39,6 +39,7 @@ def test_recall_is_the_mean_share_of_the_relevant_documents():
     assert recall(torch.tensor([[1, 2], [3, 4], [5, -1]]), [[1, 9], [3, 4], [0]]) == (0.5 + 1 + 0) / 3
 
 
+@pytest.mark.slow
 def test_the_loss_on_both_scores_is_the_mean_of_the_two(tiny, queries, tmp_path):
     losses = {}
     for scoring in ("quantized", "flat", "both"):

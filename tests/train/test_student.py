@@ -69,7 +69,7 @@ def test_what_is_linear_is_fitted(full, start):
     ("start", "layers", "kind"),
     [
         ("static", None, "static token embeddings"),
-        (None, 1, "bert with a linear layer, 1 layers"),
+        pytest.param(None, 1, "bert with a linear layer, 1 layers", marks=pytest.mark.slow),
         pytest.param("other", 1, "bert with a linear layer, 1 layers", marks=pytest.mark.slow),
     ],
 )
@@ -93,6 +93,7 @@ def test_a_student_comes_near_the_full_one_and_goes_with_the_index(tiny, queries
     assert not (tmp_path / "jpq.checkpoint").exists()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_student_that_it_had_made(tiny, queries, tmp_path, monkeypatch):
     source = EncoderSource(str(tiny / "encoder"), student=StudentConfig(1, distil_steps=5, distil_batch_size=16))
     from jpq_pyserini.train import pipeline, trainer

@@ -80,6 +80,7 @@ def test_evaluations_are_ten_in_a_run_or_as_set(tiny, queries, tmp_path):
     assert [point["step"] for point in report.curve.points] == [0, *steps(28)]
 
 
+@pytest.mark.slow
 def test_what_is_trained_is_a_setting(tiny, queries, tmp_path):
     untouched = run(tiny, queries, tmp_path / "opq", epochs=0)
     assert untouched.steps == 0
@@ -103,15 +104,8 @@ def test_what_is_trained_is_a_setting(tiny, queries, tmp_path):
     assert all(np.array_equal(codec.assignment_centroids, opq_codec.centroids) for codec in codecs.values())
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"loss": "hinge"},
-        pytest.param({"loss": "in-batch"}, marks=pytest.mark.slow),
-        pytest.param({"opq": False}, marks=pytest.mark.slow),
-        pytest.param({"precision": "bf16"}, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{"loss": "hinge"}, {"loss": "in-batch"}, {"opq": False}, {"precision": "bf16"}])
 def test_other_settings_train_too(tiny, queries, tmp_path, settings):
     report = run(tiny, queries, tmp_path / "jpq", **settings)
     assert report.after > report.before
@@ -263,6 +257,7 @@ def test_weights_that_are_not_finite_are_not_kept(tiny, queries, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_query_encoder_trained_before_is_where_another_training_starts(tiny, queries, tmp_path):
     run(tiny, queries, tmp_path / "adore", compress=False, scoring="flat", negatives_from="flat", epochs=1)
     trained = tmp_path / "adore" / "query_encoder"
