@@ -1,6 +1,7 @@
 """The start-up hook and what it registers, seen from Python."""
 
 import importlib.metadata
+import inspect
 import shutil
 import sys
 import time
@@ -178,7 +179,8 @@ def test_encoders_of_the_name_chain_are_chosen_alike(tiny):
     from jpq_pyserini import JPQQueryEncoder
 
     assert type(init_encoder(str(tiny / "index"), "cpu", "cls", False, None)) is JPQQueryEncoder
-    other = init_encoder(str(tiny / "encoder" / "plain"), "cpu", "mean", True, "bace")
+    more = [False] * (len(inspect.signature(init_encoder).parameters) - 5)  # bpr, from Pyserini 2.4 on
+    other = init_encoder(str(tiny / "encoder" / "plain"), "cpu", "mean", True, "bace", *more)
     assert type(other) is AutoQueryEncoder
     assert (other.pooling, other.l2_norm, other.prefix) == ("mean", True, "bace")
 
