@@ -62,7 +62,7 @@ def commands(tiny, tmp_path_factory):
         "class": lambda: search("class", "jpq", "--encoder-class", "auto", "--pooling", "cls", "--l2-norm"),
         "none": lambda: search("none", None),
         "prf": lambda: search("prf", "jpq", "--prf-depth", 3),
-        "other": lambda: search("other", root / "jpq-like", *other, start=new),
+        "other": lambda: search("other", root / "jpq-like", *other),
         "other without hook": lambda: search("other-off", root / "jpq-like", *other, start=without_hook),
         "bare": lambda: search("bare-run", "jpq", index=root / "bare", check=False),
         "hybrid": hybrid,
@@ -161,7 +161,7 @@ def test_trec_eval_runs_the_java_that_was_chosen(commands, tiny):
 
     commands.wait("jpq")
     run, qrels = commands.root / "jpq", tiny / "qrels.txt"
-    done = run_python("-m", "pyserini.eval.trec_eval", "-m", "recip_rank", qrels, run, **commands.environment)
+    done = run_module("pyserini.eval.trec_eval", "-m", "recip_rank", qrels, run, **commands.environment)
     measured = pytrec_eval.RelevanceEvaluator({f"q{i}": {f"d{i}": 1} for i in range(20)}, {"recip_rank"})
     values = measured.evaluate({topic: dict(hits) for topic, hits in read_run(run).items()})
     mean = np.mean([value["recip_rank"] for value in values.values()])
@@ -172,13 +172,13 @@ def test_queries_are_encoded_whatever_their_folder_is_called(tiny, expected, tmp
     import pandas
 
     (tmp_path / "dance-dpr-mmeb").symlink_to(tiny / "index")
-    command = ["-m", "pyserini.encode.query", "--topics", tiny / "topics.tsv", "--output", tmp_path / "queries"]
-    run_python(*command, "--encoder", tmp_path / "dance-dpr-mmeb")
+    command = ["pyserini.encode.query", "--topics", tiny / "topics.tsv", "--output", tmp_path / "queries"]
+    run_module(*command, "--encoder", tmp_path / "dance-dpr-mmeb")
     encoded = pandas.read_pickle(tmp_path / "queries")
     by_qid = dict(zip(encoded["id"], encoded["embedding"], strict=True))
     assert sorted(by_qid) == sorted(f"q{i}" for i in range(20))
     np.testing.assert_allclose([by_qid[f"q{i}"] for i in range(20)], expected.vectors, atol=1e-5)
-    refused = run_module(*command[1:], "--encoder", "jpq", check=False)
+    refused = run_module(*command, "--encoder", "jpq", check=False)
     assert refused.returncode == 1
     assert refused.stderr.splitlines()[-1].startswith("error: the encoder 'jpq' does not know its index yet")
     assert "Traceback" not in refused.stderr
