@@ -36,6 +36,8 @@ def fingerprint(source) -> str | list | None:
         ends = [source[: _ENDS // source.shape[-1] + 1], source[-(_ENDS // source.shape[-1] + 1) :]]
         parts = [str((source.shape, source.dtype)).encode(), *map(np.ascontiguousarray, ends)]
         return hashlib.sha256(b"".join(map(bytes, parts))).hexdigest()
+    if isinstance(source, list | tuple) and source and not isinstance(source[0], str | os.PathLike):
+        return hashlib.sha256(json.dumps(list(source), default=str).encode()).hexdigest()  # docids that are numbers
     if isinstance(source, list | tuple):
         return [fingerprint(each) for each in source]
     path = Path(source)

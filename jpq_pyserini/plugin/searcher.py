@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 from pyserini.encode import QueryEncoder
 from pyserini.search.faiss import FaissSearcher
 
@@ -103,6 +104,14 @@ class JPQFaissSearcher(FaissSearcher):
 
         of_one_state(self._home, opened)
 
+    def search(self, query, *args, **kwargs):
+        """Search one query as ``FaissSearcher`` does: a text, or its vector, (D,) or (1, D), of any floats."""
+        if not isinstance(query, str):
+            query = np.atleast_2d(np.asarray(query, dtype=np.float32))
+            if query.shape[1] != self.dimension:
+                raise JPQError(f"a query vector of {query.shape[1]} dimensions: the index has {self.dimension}")
+        return super().search(query, *args, **kwargs)
+
     def batch_search(self, queries, q_ids=None, *args, **kwargs):
         """Search many queries as ``FaissSearcher`` does: texts or vectors (B, D) and their ids, or a dictionary of
         qid to text.
@@ -111,6 +120,8 @@ class JPQFaissSearcher(FaissSearcher):
             queries, q_ids = list(queries.values()), list(queries)
         elif getattr(queries, "ndim", 2) == 1:  # an array of texts, or a column of a table
             queries = list(queries)
+        if len(queries) == 0:
+            return {}
         return super().batch_search(queries, q_ids, *args, **kwargs)
 
     def __reduce__(self):

@@ -123,6 +123,12 @@ def test_a_folder_of_sentence_transformers_keeps_its_pooling(tiny):
     assert pairs(given.batch_search(texts, ["a", "b"], k=3)["b"]) == pairs(
         own.batch_search(list(texts), ["a", "b"], k=3)["b"]
     )
+    vector = own.query_encoder.encode("bace")
+    for form in (vector, vector.astype(np.float64), torch.tensor(vector), vector.reshape(1, -1)):
+        assert pairs(own.search(form, 3)) == pairs(own.search("bace", 3))
+    assert own.batch_search([], [], k=3) == {}
+    with pytest.raises(JPQError, match="a query vector of 5 dimensions: the index has 32"):
+        own.search(vector[:5])
     with pytest.raises(JPQError, match=r"no modules.json, so its pooling is unknown: give AutoQueryEncoder\("):
         JPQFaissSearcher(tiny / "index", str(tiny / "encoder" / "plain"))
 

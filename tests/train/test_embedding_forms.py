@@ -74,6 +74,13 @@ def test_arrays_dictionaries_and_a_loaded_model(tiny, queries, base, tmp_path):
     assert record["training"]["data"] == {"embeddings": "array", "topics": "dictionary", "qrels": "dictionary"}
 
 
+def test_docids_that_are_numbers(tiny, queries, base, tmp_path):
+    given = _given(tiny, queries, tmp_path / "out", base.x)
+    config = TrainConfig(**FAST | {"epochs": 0})
+    train_index(*given[:3], config=config, docids=range(len(base.x)), progress=False)
+    assert list(JPQIndex.open(tmp_path / "out").docids) == [str(row) for row in range(len(base.x))]
+
+
 def test_uncompressed_and_referred_to(tiny, queries, base, tmp_path):
     source, docids = write_form("npy", tmp_path, base.x, base.docids)
     adore = TrainConfig(**FAST | {"epochs": 0, "compress": False, "scoring": "flat", "negatives_from": "flat"})
