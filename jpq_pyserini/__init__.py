@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from jpq_pyserini.plugin.encoders import JPQDocumentEncoder as JPQDocumentEncoder
     from jpq_pyserini.plugin.encoders import JPQQueryEncoder as JPQQueryEncoder
     from jpq_pyserini.plugin.searcher import JPQFaissSearcher as JPQFaissSearcher
-    from jpq_pyserini.train.config import StudentConfig as StudentConfig
     from jpq_pyserini.train.config import TrainConfig as TrainConfig
     from jpq_pyserini.train.pipeline import train_index as train_index
+    from jpq_pyserini.train.student_config import StudentConfig as StudentConfig
 
 __version__ = "0.2.0"
 
@@ -29,7 +29,7 @@ _PUBLIC = {
     "JPQQueryEncoder": "plugin.encoders",
     "JPQDocumentEncoder": "plugin.encoders",
     "JPQFaissSearcher": "plugin.searcher",
-    "StudentConfig": "train.config",
+    "StudentConfig": "train.student_config",
     "TrainConfig": "train.config",
     "train_index": "train.pipeline",
 }

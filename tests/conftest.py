@@ -73,6 +73,6 @@ def index_file(release) -> Path:
 @pytest.fixture(scope="session")
 def imported(release, index_file, tmp_path_factory) -> Path:
     """The index directory made from that and from ``m8``."""
-    from jpq_pyserini.index.release.convert import import_release
+    from jpq_pyserini.index.imported.convert import import_release
 
     return import_release(release / "m8", tmp_path_factory.mktemp("imported") / "out", index=index_file)

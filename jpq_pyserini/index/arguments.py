@@ -2,7 +2,7 @@
 
 from jpq_pyserini import cli
 from jpq_pyserini.encoders.limits import BATCH_SIZE
-from jpq_pyserini.index.release import command as release
+from jpq_pyserini.index.imported import command as release
 from jpq_pyserini.index.vectors import DEFAULT_DTYPE, DTYPES
 from jpq_pyserini.lazy import Later
 from jpq_pyserini.names import LAYOUTS

@@ -12,8 +12,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from jpq_pyserini.cli import add_command, bounded, new_parser, run_main, say
 from jpq_pyserini.errors import JPQError
+from jpq_pyserini.index.imported import command as release
 from jpq_pyserini.index.record import verify_directory
-from jpq_pyserini.index.release import command as release
 from jpq_pyserini.prebuilt.catalogue import BUILT_IN, VARIABLE, find, load_entries
 from jpq_pyserini.prebuilt.download import TIMEOUT
 from jpq_pyserini.prebuilt.entries import RELEASE

@@ -4,9 +4,9 @@ import tempfile
 from pathlib import Path
 
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.index.release.convert import import_release
-from jpq_pyserini.index.release.encoder import old_tokenizer
-from jpq_pyserini.index.release.index_file import FAISS_FILES
+from jpq_pyserini.index.imported.convert import import_release
+from jpq_pyserini.index.imported.encoder import old_tokenizer
+from jpq_pyserini.index.imported.index_file import FAISS_FILES
 from jpq_pyserini.prebuilt.archive import GZIP, unpack
 from jpq_pyserini.prebuilt.checks import FileCheck
 from jpq_pyserini.prebuilt.download import download

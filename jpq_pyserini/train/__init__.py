@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from jpq_pyserini.lazy import public_names
 
 if TYPE_CHECKING:
-    from jpq_pyserini.train.config import StudentConfig as StudentConfig
     from jpq_pyserini.train.config import TrainConfig as TrainConfig
     from jpq_pyserini.train.inputs import EncoderSource as EncoderSource
     from jpq_pyserini.train.pipeline import train_index as train_index
     from jpq_pyserini.train.report import TrainReport as TrainReport
+    from jpq_pyserini.train.student_config import StudentConfig as StudentConfig
 
 
 _PUBLIC = {
     "EncoderSource": "inputs",
-    "StudentConfig": "config",
+    "StudentConfig": "student_config",
     "TrainConfig": "config",
     "TrainReport": "report",
     "train_index": "pipeline",

@@ -23,7 +23,8 @@ from jpq_pyserini.cli import (
     run_main,
     say,
 )
-from jpq_pyserini.train.config import StudentConfig, TrainConfig, method_table, settings_of
+from jpq_pyserini.train.config import TrainConfig, method_table, settings_of
+from jpq_pyserini.train.student_config import StudentConfig
 
 EXAMPLE = """\
 example:

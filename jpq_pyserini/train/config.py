@@ -15,9 +15,6 @@ NORMALISED_SCORE_SCALE = 20.0
 #: h of score-aware codes; both chosen on SQuAD's val and training questions, as the number of neighbours was.
 SCORE_AWARE, SCORE_AWARE_WITH_NEIGHBOURS = 3.0, 10.0
 
-#: For a smaller query encoder: steps unless they are set, and learning rates.
-IMITATION_STEPS, IMITATION_LR, STATIC_LR = 3000, 3e-4, 2e-3
-
 IN_BATCH = "in-batch"
 LOSSES = ("lambdarank", "ranknet", "hinge", IN_BATCH)
 NBITS = (4, 8)
@@ -277,38 +274,6 @@ class TrainConfig:
         if self.centroid_lr is not None:
             return self.centroid_lr
         return PAPER_CENTROID_LR[max((m for m in PAPER_CENTROID_LR if m <= self.m), default=16)]
-
-
-@dataclass(frozen=True)
-class StudentConfig:
-    """How a smaller query encoder is made, and imitates the full one before the training of :class:`TrainConfig`.
-
-    Raises:
-        JPQError: a value out of bounds.
-    """
-
-    query_layers: int | None = setting(
-        None,
-        "make the query encoder of N layers of --teacher, or of --query-encoder, first and last among them",
-        "all",
-        least=1,
-    )
-    teacher: str | None = setting(
-        None,
-        "query encoder that a smaller one imitates before it is trained, e.g. DIR/query_encoder of a trained index",
-        "--encoder",
-    )
-    distil_steps: int | None = setting(
-        None,
-        "steps of imitation; needs queries, no judgements",
-        f"{IMITATION_STEPS} if a setting of this group is given",
-        least=0,
-    )
-    distil_batch_size: int = setting(128, "queries per step of imitation", least=2, most=1 << 20)
-    distil_lr: float | None = setting(None, "its learning rate", f"{IMITATION_LR:g}, static {STATIC_LR:g}", above=0)
-
-    def __post_init__(self):
-        check_settings(self)
 
 
 def settings_of(method: str) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index.record import EncoderSettings
 from jpq_pyserini.names import DOCID, INDEX
 from jpq_pyserini.resume import fingerprint
-from jpq_pyserini.train.config import StudentConfig, TrainConfig
+from jpq_pyserini.train.config import TrainConfig
+from jpq_pyserini.train.student_config import StudentConfig
 
 logger = logging.getLogger(__name__)
 

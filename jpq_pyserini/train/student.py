@@ -24,9 +24,9 @@ from jpq_pyserini.encoders.limits import QUERY, length_limit
 from jpq_pyserini.encoders.query_cache import cache_of
 from jpq_pyserini.encoders.text_encoder import embed_queries, embed_with_gradients, query_prompt
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.train.config import IMITATION_LR, IMITATION_STEPS, STATIC_LR, StudentConfig
 from jpq_pyserini.train.losses import distillation
 from jpq_pyserini.train.model import word_embeddings
+from jpq_pyserini.train.student_config import IMITATION_LR, IMITATION_STEPS, STATIC_LR, StudentConfig
 
 logger = logging.getLogger(__name__)
 

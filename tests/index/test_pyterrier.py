@@ -11,7 +11,7 @@ from jpq_pyserini import JPQError, JPQIndex
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
 from jpq_pyserini.index.__main__ import main
 from jpq_pyserini.index.description import history
-from jpq_pyserini.index.release.pyterrier import import_pyterrier
+from jpq_pyserini.index.imported.pyterrier import import_pyterrier
 from jpq_pyserini.plugin.searcher import JPQFaissSearcher
 
 from helpers.tiny import tiny_corpus, tiny_encoder

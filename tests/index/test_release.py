@@ -11,8 +11,8 @@ import torch
 
 from jpq_pyserini import JPQError, JPQIndex
 from jpq_pyserini.encoders.text_encoder import embed_queries, load_text_encoder
-from jpq_pyserini.index.release.convert import import_release
-from jpq_pyserini.index.release.encoder import old_tokenizer
+from jpq_pyserini.index.imported.convert import import_release
+from jpq_pyserini.index.imported.encoder import old_tokenizer
 
 from helpers.release_files import D, M, old_ids, vocabulary, write_encoder
 from helpers.tiny import tiny_corpus

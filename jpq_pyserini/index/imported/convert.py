@@ -18,15 +18,15 @@ from jpq_pyserini.data.docids import Docids
 from jpq_pyserini.encoders.text_encoder import embed_passages, save_text_encoder
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import JPQIndex
-from jpq_pyserini.index.record import EncoderSettings, TrainingRecord
-from jpq_pyserini.index.release.encoder import (
+from jpq_pyserini.index.imported.encoder import (
     MAX_LENGTH,
     MAX_QUERY_LENGTH,
     ReleasedEncoder,
     read_encoder,
     to_text_encoder,
 )
-from jpq_pyserini.index.release.index_file import has_own_centroids, read_index
+from jpq_pyserini.index.imported.index_file import has_own_centroids, read_index
+from jpq_pyserini.index.record import EncoderSettings, TrainingRecord
 from jpq_pyserini.json_text import parse_json
 from jpq_pyserini.storage import refuse_existing, sha256_of
 

@@ -71,7 +71,7 @@ def add_release_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _import_pyterrier(args: argparse.Namespace) -> Path:
-    from jpq_pyserini.index.release.pyterrier import import_pyterrier
+    from jpq_pyserini.index.imported.pyterrier import import_pyterrier
 
     for name in ("document_encoder", "collection", "tokenizer"):
         if getattr(args, name) is not None:
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> None:
         return
     if args.query_prefix is not None:
         raise JPQError("--query-prefix goes with --index FOLDER: the authors' encoders take none")
-    from jpq_pyserini.index.release.convert import import_release
+    from jpq_pyserini.index.imported.convert import import_release
 
     directory = import_release(
         args.encoder,

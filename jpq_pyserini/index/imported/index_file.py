@@ -8,7 +8,7 @@ import numpy as np
 from jpq_pyserini.codec.quantizer import ProductQuantizer
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.index import layouts
-from jpq_pyserini.index.release.encoder import ReleasedEncoder
+from jpq_pyserini.index.imported.encoder import ReleasedEncoder
 
 #: How such files begin: IndexPreTransform, or IndexIVFPQ without the rotation.
 FAISS_FILES = (b"IxPT", b"IwPQ")

@@ -1,1 +1,0 @@
-"""The files that the authors of JPQ released, converted to index directories."""
