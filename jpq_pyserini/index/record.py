@@ -1,5 +1,6 @@
 """The record of an index directory, ``jpq.json``, and whether the files beside it fit it."""
 
+import functools
 import hashlib
 import json
 import os
@@ -277,6 +278,11 @@ def event(what: str, **facts) -> dict[str, Any]:
 
 def library_versions() -> dict[str, str]:
     """Return the versions of Python, this package and the libraries that shape an index."""
+    return dict(_installed())
+
+
+@functools.cache  # reading them takes longer than writing a small index
+def _installed() -> dict[str, str]:
     versions = {"python": platform.python_version(), "jpq_pyserini": jpq_pyserini.__version__}
     for name in ("numpy", "faiss-cpu", "torch", "transformers", "sentence-transformers", "pyserini"):
         try:

@@ -32,6 +32,7 @@ def test_all_parts_run_on_a_cpu(tmp_path, capsys):
     assert f"{len(kinds)} measurements" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_part_without_time_says_so_and_the_next_begins(tmp_path, monkeypatch):
     def late(self):
         raise OutOfTimeError("the time of this part is over")

@@ -117,6 +117,7 @@ def test_an_export_is_the_default_where_it_gives_the_same_vectors(tiny, tmp_path
     assert backends.saved_backend(folder) == "torch"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["exporter", "vectors"])
 def test_an_encoder_that_cannot_be_exported_stays_with_torch(tiny, tmp_path, monkeypatch, fault):
     pytest.importorskip("onnx")

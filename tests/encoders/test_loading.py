@@ -140,6 +140,7 @@ def test_prompts_are_sentence_transformers(copied, tmp_path, prompts, default):
     np.testing.assert_allclose(embed_queries(load_text_encoder(str(tmp_path / "saved")), QUERIES), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_model_with_a_tower_for_queries(tmp_path):
     towers = {}
     for seed, name in enumerate(("query", "document")):

@@ -105,6 +105,7 @@ def test_real_docstrings_are_read_without_importing(standard_library):
     assert imported == "False"
 
 
+@pytest.mark.slow
 def test_the_same_packages_give_the_same_passages_and_a_smaller_limit_the_first_of_them(standard_library):
     items = docstrings.collect(standard_library, 80)
     again = docstrings.collect(dict(reversed(standard_library.items())), 80)
@@ -113,6 +114,7 @@ def test_the_same_packages_give_the_same_passages_and_a_smaller_limit_the_first_
     assert len(items) == 80
 
 
+@pytest.mark.slow
 def test_no_module_is_in_two_parts(standard_library):
     items = docstrings.collect(standard_library, 200)
     passages, queries = from_docstrings(items)

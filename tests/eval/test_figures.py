@@ -79,6 +79,7 @@ def test_same_figure_same_bytes(runs, capsys):
     assert b"<dc:date>" not in written[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("figure", "options", "label", "xs"),
     [

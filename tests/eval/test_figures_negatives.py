@@ -47,6 +47,7 @@ def test_negatives(tiny, tmp_path, capsys):
     assert {"BF negative only", "JPQ negative only", "negative of both", "relevant", "query"} <= set(words)
 
 
+@pytest.mark.slow
 def test_few_negatives_and_the_same_seed(tiny, tmp_path, capsys):
     written = []
     for _ in range(2):

@@ -54,6 +54,7 @@ def test_yaml_points(tmp_path, capsys):
     assert markers == {"published:x:RR@10": 1}
 
 
+@pytest.mark.slow
 def test_published_points_without_the_fact_are_left_out(tmp_path, capsys):
     published = ["--published", "marco-passage", "--output", str(tmp_path / "out")]
     main(["speed", *published])

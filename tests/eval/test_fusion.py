@@ -167,6 +167,7 @@ def test_balanced_weights_give_equal_spreads():
     assert balanced_weights([wide, {"q": {"a": 1.0}}]) == (0.5, 0.5)
 
 
+@pytest.mark.slow
 def test_tuned_command_line(tmp_path, runs):
     qrels = tmp_path / "qrels.txt"
     qrels.write_text("".join(f"{qid} 0 {next(iter(hits))} 1\n" for qid, hits in read_run(runs[1]).items()))

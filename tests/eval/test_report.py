@@ -99,6 +99,7 @@ def test_data_of_the_view_is_what_was_scored(page):
     assert data["hits"][0][:2] == [[NASTY, 3], None]
 
 
+@pytest.mark.slow
 def test_plots_of_the_page(page):
     parsed = _Page(page)
     figures = [attrs["aria-label"] for tag, attrs in parsed.tags if tag == "figure"]

@@ -212,6 +212,7 @@ def test_a_condition_without_its_variable_is_left_out(tmp_path, monkeypatch, cap
         command.main(["squad", "--dry-run", "--condition", "docT5query"])
 
 
+@pytest.mark.slow
 def test_lists(capsys):
     command.main(["--list"])
     assert "msmarco-passage " in capsys.readouterr().out

@@ -210,8 +210,8 @@ def test_leading_zeros_that_pyserini_drops(submit):
     [
         ("", "is empty"),
         ("\n\n", "is empty"),
-        (b"\x1f\x8b\x08abc", "is gzipped"),
-        (GOOD.encode("utf-16"), "is UTF-16"),
+        (b"\x1f\x8b\x08abc", "damaged gzip file"),
+        (GOOD.encode("utf-16"), "is in UTF-16"),
         (b"PK\0\0", "is no text file"),
         ("x" * 70000, "longer than 65,536 bytes"),
         ('{"qid": 1}\n', "2 columns in"),

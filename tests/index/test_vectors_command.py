@@ -75,6 +75,7 @@ def test_texts_of_another_collection_leave_nothing(index, tmp_path):
     assert [path.name for path in index.parent.glob("*vectors*")] == []
 
 
+@pytest.mark.slow
 def test_documents_that_are_added_bring_theirs(tiny, index, tmp_path):
     run("vectors", "--index", index, "--embeddings", tiny / "flat")
     texts, _ = tiny_corpus(310, seed=1)

@@ -72,7 +72,10 @@ def converted(tiny, tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "layout",
+    [pytest.param(layout, marks=[] if layout in ("pq", "ivf-fastscan") else [pytest.mark.slow]) for layout in LAYOUTS],
+)
 def test_one_answer_whatever_the_layout_searcher_and_batch(converted, tiny, topics, layout):
     """Also stock FaissSearcher, with feedback vectors from the layout where Faiss has none."""
     expected = JPQFaissSearcher(tiny / "index").batch_search(list(topics.values()), list(topics), k=40)

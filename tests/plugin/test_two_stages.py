@@ -54,7 +54,10 @@ def assert_hits(hits, wanted: dict[str, float]):
     assert np.allclose([score for _, score in hits], list(wanted.values()), atol=2e-6)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "layout",
+    [pytest.param(layout, marks=[] if layout in ("pq", "ivf-fastscan") else [pytest.mark.slow]) for layout in LAYOUTS],
+)
 def test_hits_are_the_codes_candidates_in_the_order_of_the_vectors(layouts, tiny, queries, layout):
     wanted = expected(layouts / layout, tiny, queries, 60, 20)
     searcher = JPQFaissSearcher(layouts / layout, rescore=60)
@@ -67,6 +70,7 @@ def test_hits_are_the_codes_candidates_in_the_order_of_the_vectors(layouts, tiny
     assert_hits([(hit.docid, hit.score) for hit in stock.search(queries[0], 150)][:5], everything)
 
 
+@pytest.mark.slow
 def test_the_environment_and_the_argument_choose_the_candidates(layouts, tiny, queries, monkeypatch):
     plain, two_stages = JPQFaissSearcher(tiny / "index"), layouts / "pq"
 

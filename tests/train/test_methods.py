@@ -129,6 +129,7 @@ def test_adore_writes_a_flat_index(tiny, queries, tmp_path):
         JPQIndex.open(tmp_path / "adore")
 
 
+@pytest.mark.slow
 def test_dpq_recodes_with_its_centroids(tiny, queries, tmp_path):
     run(tiny, queries, tmp_path / "opq", dev=False, epochs=0)
     run(tiny, queries, tmp_path / "dpq", dev=False, epochs=1, reconstruction=1.0, negatives_from="static")

@@ -68,6 +68,7 @@ def test_a_training_for_two_stages_measures_and_writes_what_is_searched(tiny, qu
     assert kept["r@40"] == pytest.approx(np.mean(np.isfinite(ranks)), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_vectors_may_be_stored_without_training_for_them(tiny, queries, tmp_path):
     for vectors, said in (("int8", {"dtype": "int8"}), ("flat", {"dtype": "float32", "flat": str(tiny / "flat")})):
         run(tiny, queries, tmp_path / vectors, dev=False, vectors=vectors, epochs=0)

@@ -112,6 +112,7 @@ def test_the_uncompressed_score_stands_beside_that_of_the_codes(tiny, queries, t
     assert f"uncompressed, before training: {expected:.4f}" in str(report)
 
 
+@pytest.mark.slow
 def test_from_passages_to_added_passages(tiny, tmp_path, monkeypatch, capsys):
     """Pooling, norm, prefix, length and dimension of ``embed`` come back when passages are added: equal codes."""
     monkeypatch.chdir(tmp_path)
