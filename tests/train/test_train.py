@@ -55,7 +55,7 @@ def test_the_time_of_a_run_is_told_by_phase(tiny, queries, tmp_path):
     report = run(tiny, queries, tmp_path / "jpq", checkpoint_steps=10)
     phases = ["load", "opq", "code", "evaluate", "encode", "search", "loss", "update", "checkpoint", "write"]
     assert list(report.phases) == phases
-    assert 0.9 * report.seconds < sum(report.phases.values()) <= report.seconds
+    assert 0.8 * report.seconds < sum(report.phases.values()) <= report.seconds
     recorded = JPQIndex.open(tmp_path / "jpq").record.training["seconds"]
     assert list(recorded) == phases
     for phase in phases[:-1]:
