@@ -57,9 +57,11 @@ def test_readers_see_the_old_index_or_the_new_one(tmp_path):
     readers = [threading.Thread(target=read) for _ in range(2)]
     for reader in readers:
         reader.start()
-    for _ in range(6):
+    for swap in range(300):
         for index in (two, one):
             index.save(tmp_path / "ix", replace_existing=True)
+        if swap >= 5 and len(seen) == 2:  # a busy machine may let readers see one only, for a while
+            break
     stop.set()
     for reader in readers:
         reader.join()
