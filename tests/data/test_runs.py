@@ -27,6 +27,7 @@ def test_ids_stay_as_they_are_written(tmp_path):
 
 
 GOOD = "q1 Q0 d1 1 2.5 t\nq1 Q0 d2 2 1.5 t\n"
+_PACKED = gzip.compress(GOOD.encode(), mtime=0)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ GOOD = "q1 Q0 d1 1 2.5 t\nq1 Q0 d2 2 1.5 t\n"
         (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), r"run\.txt:1: not UTF-8"),
         (GOOD + "\0" * 512, r"run\.txt:3: 1 columns"),
         (GOOD + "q1 Q0 d3 3 1.", r"run\.txt:3: 5 columns in 'q1 Q0 d3 3 1\.', not 6"),
-        (gzip.compress(GOOD.encode(), mtime=0), r"run\.txt: gzip data without the ending \.gz: name it \S*run\.txt\.gz"),
+        (_PACKED, r"run\.txt: gzip data without the ending \.gz: name it \S*run\.txt\.gz"),
         (GOOD + "q1 Q0 d3 3 1e999 t\n", r"run\.txt:3: score '1e999' of document 'd3' is not finite"),
         ("# a comment\n\n" + GOOD + "q1 Q0 d3 3 1,5 t\n", r"run\.txt:5: score '1,5' is no number"),
         ("# a comment\n", "is empty"),
