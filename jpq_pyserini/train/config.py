@@ -101,7 +101,7 @@ class TrainConfig:
     neighbours: int = setting(
         0,
         "also penalise error in the direction of each document's N nearest neighbours in the collection. Helps at 16 "
-        "to 48 bytes; coding takes two to four times as long. 0 is off, 8 recommended",
+        "to 48 bytes; coding takes three to six times as long. 0 is off, 8 recommended",
         aliases=("--neighbors",),
         least=0,
         most=64,
