@@ -11,8 +11,8 @@ on top of what :mod:`jpq_pyserini.codec.score_aware` lets it cost, which also fi
 Neighbours are looked for among the documents that are coded together; a document that is added to an index later has
 its neighbours there. So codes depend on the company in which a document is coded. All of it is looked at: among a
 sixteenth of SQuAD's passages, where most others of an article are missing, codes of 16 bytes became worse than without
-neighbours. Each of up to 32,768 documents is compared with all; among more, Faiss looks in the 32 nearest of √N lists,
-where nearly all neighbours are.
+neighbours. Each of up to 32,768 documents is compared with all; among more, Faiss looks in the 32 nearest of about √N
+lists. Of SQuAD's 20,958 passages, put into 128 lists to try it, 97% of the neighbours were found.
 """
 
 import math
@@ -47,7 +47,8 @@ class Neighbourhood:
 
     Args:
         reference: n > 0 embeddings; norms do not matter. Beyond :data:`EXACT` they stay where they are, on disk if they
-            are mapped, and D/16 + 8 bytes a document are held.
+            are mapped: D/16 + 8 bytes a document are held, and a sample of 64·√n while lists are learnt. Then 36 of
+            them are read for each document that is compared.
         count: J.
         progress: show a bar while lists are filled.
     """
@@ -55,10 +56,12 @@ class Neighbourhood:
     def __init__(self, reference: Reference, count: int, progress: bool = False):
         self.count = count
         self._lists = _lists(reference, progress) if len(reference) > EXACT else None
-        self._reference = reference if self._lists else _units(reference[:])
+        self._reference = reference if self._lists is not None else _units(reference[:])
 
     def across(self, embeddings: np.ndarray) -> np.ndarray:
-        """Return √(g/J)·n_j of (B, D) embeddings: (B, J + 1, D) float32; rows that are not needed are zero.
+        """Return √(g/J)·n_j of (B, D) embeddings: (B, J + 1, D) float32, fewer of a smaller reference.
+
+        Rows that are not needed are zero.
 
         A document that is in the reference is no neighbour of its own.
         """
@@ -102,22 +105,25 @@ class _Decoded:
         return self._codec.decode(self._codes[rows])
 
 
-def neighbourhood_of(codec, codes: np.ndarray) -> Neighbourhood | None:
+def neighbourhood_of(codec, codes: np.ndarray, progress: bool = False) -> Neighbourhood | None:
     """Return what new documents of an index are compared with: its own, as their codes (N, M) have them.
+
+    Beyond :data:`EXACT` documents all are put into lists first, with a bar if ``progress``: minutes for millions.
 
     None if the codec (a :class:`~jpq_pyserini.codec.ProductQuantizer`) wants no neighbours, or there are none.
     """
     if not codec.assignment.neighbours or not len(codes):
         return None
-    return Neighbourhood(_Decoded(codec, codes), codec.assignment.neighbours)
+    return Neighbourhood(_Decoded(codec, codes), codec.assignment.neighbours, progress)
 
 
 def _lists(reference: Reference, progress: bool) -> faiss.IndexIVF:
-    """Return the documents in about √N lists, by 4-bit codes of eight dimensions each, or a few more."""
+    """Return the documents in about √N lists, by codes of 4 bits for every 8 dimensions, or a few more."""
     count, dimension = len(reference), reference[:1].shape[1]
     lists = 1 << round(math.log2(math.sqrt(count)))
     parts = max(each for each in range(1, max(1, dimension // 8) + 1) if dimension % each == 0)
-    found = faiss.index_factory(dimension, f"IVF{lists},PQ{parts}x4fs", faiss.METRIC_INNER_PRODUCT)
+    codes = f"PQ{parts}x4fs" if dimension <= 16 * parts else "SQ8"  # of a dimension with few divisors
+    found = faiss.index_factory(dimension, f"IVF{lists},{codes}", faiss.METRIC_INNER_PRODUCT)
     found.cp.niter, found.cp.max_points_per_centroid, found.nprobe = 8, _TRAINING, _PROBES
     rows = np.random.default_rng(0).choice(count, min(count, _TRAINING * lists), replace=False)
     found.train(_units(reference[np.sort(rows)]))
@@ -130,7 +136,7 @@ def _lists(reference: Reference, progress: bool) -> faiss.IndexIVF:
 
 
 def _units(embeddings: np.ndarray) -> np.ndarray:
-    embeddings = np.ascontiguousarray(embeddings, dtype=np.float32)
-    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    units = np.array(embeddings, dtype=np.float32, order="C")
+    units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), _TINY)
     # one that is not finite is told with its docid when it is coded
-    return np.nan_to_num(embeddings / np.maximum(norms, _TINY), nan=0, posinf=0, neginf=0)
+    return np.nan_to_num(units, copy=False, nan=0, posinf=0, neginf=0)

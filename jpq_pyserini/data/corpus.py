@@ -14,14 +14,14 @@ from jpq_pyserini.errors import JPQError
 from jpq_pyserini.json_text import JSONError, parse_json
 from jpq_pyserini.resume import fingerprint
 
-_SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
-_OTHERS = (".tsv", ".tsv.gz", ".gz")  # read where there are none of these
+_PACKED = (".gz", ".bz2", ".xz")
+_LISTS = (".json", *(f".json{packed}" for packed in _PACKED))  # that need not be of lines
+_SUFFIXES = (".jsonl", *(f".jsonl{packed}" for packed in _PACKED), *_LISTS)
+_OTHERS = (".tsv", *_PACKED)  # read where there are none of these
 _IDS = ("id", "_id", "docid", "doc_id")
 _PASSAGE_IDS = ("pid", *_IDS)
 _COLUMNS = {2: ("id", "contents"), 4: ("id", "url", "title", "text")}  # of MS MARCO's passages and documents
-
-
-_FIELDS_SHOWN = 8
+_FIELDS_SHOWN = 8  # in a message
 
 
 class Fields(NamedTuple):
@@ -35,7 +35,7 @@ USUAL = Fields()
 
 
 class Corpus:
-    """A JSON-lines file, or a folder of them (``.jsonl``, ``.json``, either with ``.gz``), in the order of their paths.
+    """A JSON-lines file, or a folder of them (``.jsonl``, ``.json``, either packed), in the order of their paths.
 
     A line is ``{"id": …, "contents": …}``; ``_id``, ``docid`` and ``doc_id`` are taken for ``id``. Without
     ``contents``, ``title`` and ``text`` are joined by a newline (BEIR), ``passage`` is the text and ``pid`` the id, or
@@ -69,10 +69,12 @@ class Corpus:
                 raise JPQError(f"no file is named like {path}: name the files of the collection, or its folder")
         else:
             raise JPQError(
-                f"{path or repr('')} is no file or folder: name a JSON-lines collection ({', '.join(_SUFFIXES)})"
+                f"{path or repr('')} is no file or folder: name a JSON-lines collection (.jsonl, .json, .gz)"
             )
         if not self.files:
-            raise JPQError(f"{path} holds no file that ends with {', '.join(_SUFFIXES)}: name the collection's folder")
+            raise JPQError(
+                f"{path} holds no file that ends with .jsonl or .json, packed or not: name the collection's folder"
+            )
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Yield ``(docid, text)`` in order."""
@@ -159,7 +161,7 @@ def _row(values: list[str], columns: Sequence[str], place: str) -> dict[str, str
 def is_of_lines(path: Path) -> bool:
     """Tell whether a line holds a document: no JSON list, and of a ``.json`` file the first line is a whole object."""
     first = next((line.strip() for _, line in text_lines(path) if line.strip()), "")
-    if not path.name.endswith((".json", ".json.gz")):
+    if not path.name.endswith(_LISTS):
         return not first.startswith("[")
     with contextlib.suppress(JSONError):
         return isinstance(parse_json(first), dict)
@@ -181,10 +183,12 @@ def docid_of(fields, place: str, name: str | None = None) -> str:
     found = next((fields[name] for name in names if fields.get(name) is not None), None)
     if found is None:
         raise JPQError(f"{place} has no {' or '.join(names)}, but {_listed(fields)}: name its docid with --id-field")
-    docid = str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""
+    if isinstance(found, bool) or not isinstance(found, str | int):
+        raise JPQError(f"{place} has the id {quoted(str(found))}: an id is a text or a whole number")
+    docid = str(found)
     if not is_docid(docid):
         raise JPQError(
-            f"{place} has the id {quoted(docid or str(found))}: give each document an id without blanks and control "
+            f"{place} has the id {quoted(docid)}: give each document an id without blanks and control "
             "characters, which would break run files"
         )
     return docid

@@ -63,7 +63,10 @@ def as_source(source) -> Source:
         return source
     if hasattr(source, "detach"):  # a tensor of PyTorch's
         source = source.detach().cpu().float()
-    return np.asarray(source)
+    try:
+        return np.asarray(source)
+    except ValueError as error:  # rows of different lengths
+        raise JPQError(f"the embeddings are no array ({error}): give (N, D) floats") from None
 
 
 def open_embeddings(source: Source, docids: DocidSource = None) -> Embeddings:
@@ -82,6 +85,8 @@ def open_embeddings(source: Source, docids: DocidSource = None) -> Embeddings:
     if isinstance(source, np.ndarray):
         return _in_memory(source, docids)
     paths = [Path(source)] if isinstance(source, str | os.PathLike) else [Path(each) for each in source]
+    if not paths:
+        raise JPQError("no embeddings: name a file or folder of them, or give an array")
     parts = [part for path in paths for part in parts_of(path)]
     if len(parts) == 1 and docids is None and (parts[0] / INDEX).is_file() and is_flat(parts[0] / INDEX):
         return FlatFolder.open(parts[0])

@@ -200,7 +200,7 @@ def unusable_row(embeddings: np.ndarray) -> tuple[int, str] | None:
 
 def kind_in_words(fourcc: bytes) -> str:
     """Say what the first four bytes of a Faiss index mean."""
-    return _KINDS.get(fourcc, f"a Faiss index of another kind ({fourcc.decode('latin-1')})")
+    return _KINDS.get(fourcc, f"a Faiss index of another kind ({ascii(fourcc.decode('latin-1'))[1:-1]})")
 
 
 def is_flat(path: Path) -> bool:

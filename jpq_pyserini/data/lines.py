@@ -19,19 +19,19 @@ _OTHER_BLANK = re.compile("[\x1c-\x1f]")  # of ASCII, that str.split cuts at
 _COLUMN = re.compile(r"[^ \t\v\f]+")
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")  # what errors="surrogateescape" makes of bytes that are not UTF-8
 
-
 #: How compressed files begin, and what reads them.
-_COMPRESSED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_COMPRESSED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh91AY&SY": bz2.open, b"\xfd7zXZ": lzma.open}
 #: How files begin that hold no text that is read here, and what to do with them.
 _OTHERS = {
     b"version https://git-lfs": "is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`",
     b"\x28\xb5\x2f\xfd": "is compressed with zstd, which is not read here: decompress it (unzstd), or take gzip",
     b"PK\x03\x04": "is a ZIP archive: unpack it, and name the file in it",
-    b"PAR1": "is a Parquet file, which is read as embeddings only: write it as JSON lines",
+    b"PAR1\x15": "is a Parquet file, which is read as embeddings only: write it as JSON lines",
     b"\xff\xfe": "is in UTF-16: convert it to UTF-8",
     b"\xfe\xff": "is in UTF-16: convert it to UTF-8",
 }
 _LONGEST_POINTER = 1024  # bytes
+_EXPORTS = frozenset(("onnx", "openvino"))
 HEAD = max(map(len, _OTHERS))  # bytes that tell
 
 
@@ -74,10 +74,15 @@ def refuse_others(path: str | os.PathLike, head: bytes) -> None:
 
 
 def refuse_pointers(folder: str | os.PathLike) -> None:
-    """Raise :class:`JPQError` if a small file in a folder, or below it, only stands for one in Git LFS."""
+    """Raise :class:`JPQError` if a small file in a folder, or below it, only stands for one in Git LFS.
+
+    Exports of a model for other backends (``onnx``, ``openvino``) are not looked at: the model is loaded without them.
+    """
     for path in sorted(Path(folder).rglob("*")):
-        if path.is_file() and path.stat().st_size < _LONGEST_POINTER:
-            refuse_pointer(path, path.read_bytes())
+        if _EXPORTS.isdisjoint(path.relative_to(folder).parts):
+            with contextlib.suppress(OSError):  # what cannot be read is told when it is needed
+                if path.is_file() and path.stat().st_size < _LONGEST_POINTER:
+                    refuse_pointer(path, path.read_bytes())
 
 
 def refuse_pointer(path: str | os.PathLike, head: bytes) -> None:

@@ -42,7 +42,7 @@ def published_topics(path: str) -> Iterator[Topic] | None:
             return None
         theirs = path.endswith(".jsonl") and {"id", "title"} <= fields.keys() and "_id" not in fields
         return None if theirs else _json_lines(path)
-    if first.startswith("["):
+    if first.startswith("[") and "\t" not in first:
         return _json_list(path)
     if first.startswith("<"):
         text = "\n".join(line for _, line in text_lines(path))

@@ -104,7 +104,7 @@ def read_qrels(name_or_path: str | os.PathLike | Mapping[str, Mapping[str, int]]
     wanted = 4
     split = columns_of
     for number, line in text_lines(path):
-        if not qrels and line.partition(",")[0] in _QRELS_HEADERS:
+        if not qrels and line.partition(",")[0].strip('"') in _QRELS_HEADERS:
             split = _of_csv
         columns = split(line)
         if not columns or is_comment(line):

@@ -112,7 +112,7 @@ class CutTexts:
     def count(self, texts: Sequence[str], prompt: str) -> bool:
         """Look at some more texts, of which the first thousand count; tells whether too many are cut."""
         texts = texts[: LOOKED_AT - self._seen]
-        if self._said or not texts:
+        if self._said or len(texts) == 0:
             return self._said
         tower, limit = towers(self._model)[self._task], length_limit(self._model, self._task)
         if limit is None or not hasattr(tower, "model"):

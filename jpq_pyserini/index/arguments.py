@@ -2,7 +2,7 @@
 
 from jpq_pyserini import cli
 from jpq_pyserini.encoders.limits import BATCH_SIZE
-from jpq_pyserini.index.imported import command as release
+from jpq_pyserini.index.imported import command as imported
 from jpq_pyserini.index.vectors import DEFAULT_DTYPE, DTYPES
 from jpq_pyserini.lazy import Later
 from jpq_pyserini.names import LAYOUTS
@@ -87,7 +87,7 @@ def add_commands(commands) -> None:
         _vectors_parser,
     ):
         build(commands)
-    release.add_parser(commands).set_defaults(run=release.run)
+    imported.add_parser(commands).set_defaults(run=imported.run)
 
 
 def _describe_parser(commands) -> None:

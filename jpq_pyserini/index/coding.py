@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CHUNK = 2048  # documents encoded, coded and written at once; their embeddings are then forgotten
 _ROWS = 1 << 14  # embeddings coded at once
-_SHORTER = "split them into shorter ones, or give embed a --max-length"
+_SHORTER = "split them into shorter ones, or encode them with `jpq index embed --max-length N`"
 _MEASURED = 4  # batches of passages that tell which backend is faster
 _CODES, _VECTORS = "codes", "vectors"  # files of a work folder
 
@@ -212,14 +212,14 @@ def code_flat(
             f"{flat.path} has embeddings of dimension {D}, the codec {codec.dimension}: encode the documents with the "
             "encoder recorded in jpq.json"
         )
-    if codec.assignment.neighbours and reference is None:
-        reference = Neighbourhood(flat.embeddings, codec.assignment.neighbours, progress)
     file = None if kept is None else GrowingArray(kept / _CODES, np.uint8, codec.m, flat.chunk_rows)
     first, stop, _ = rows.indices(N)
     codes = np.empty((stop - first, codec.m), dtype=np.uint8)
     done = 0 if file is None else len(file)
     if file is not None and done:
         codes[:done] = file.read()
+    if codec.assignment.neighbours and reference is None and done < len(codes):
+        reference = Neighbourhood(flat.embeddings, codec.assignment.neighbours, progress)
     with tqdm(total=len(codes), initial=done, desc="code", unit="doc", unit_scale=True, disable=not progress) as bar:
         for start, chunk in flat.chunks(first=first + done, stop=stop):
             codes[start - first : start - first + len(chunk)] = coded = codec.beside(reference).encode(chunk)

@@ -85,7 +85,7 @@ def add(args: argparse.Namespace) -> None:
         index, source = JPQIndex.open(args.index, verify=True), _source(args)
         refuse_repeated((args.index, index.docids), (source.name, source.docids))  # before the slow part
         dtype = None if index.vectors is None else growing_dtype(index.vectors)
-        codes = source.codes(index, output, neighbourhood_of(index.codec, index.codes), _bars(args), dtype)
+        codes = source.codes(index, output, neighbourhood_of(index.codec, index.codes, _bars(args)), _bars(args), dtype)
         more: dict[str, Any] = {"source": source.name, "progress": _bars(), "vectors": source.vectors}
         grown = index.add_codes(codes, source.docids, **more)
         copier = None if args.in_place else query_encoder_copier(args.index)

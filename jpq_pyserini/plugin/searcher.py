@@ -121,7 +121,8 @@ class JPQFaissSearcher(FaissSearcher):
         elif getattr(queries, "ndim", 2) == 1:  # an array of texts, or a column of a table
             queries = list(queries)
         if len(queries) == 0:
-            return {}
+            vectors = kwargs.get("return_vector", args[2:3] == (True,))  # as in FaissSearcher, after k and threads
+            return (np.empty((0, self.dimension), dtype=np.float32), {}) if vectors else {}
         return super().batch_search(queries, q_ids, *args, **kwargs)
 
     def __reduce__(self):

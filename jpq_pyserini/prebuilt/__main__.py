@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from jpq_pyserini.cli import add_command, bounded, new_parser, run_main, say
 from jpq_pyserini.errors import JPQError
-from jpq_pyserini.index.imported import command as release
+from jpq_pyserini.index.imported import command as imported
 from jpq_pyserini.index.record import verify_directory
 from jpq_pyserini.prebuilt.catalogue import BUILT_IN, VARIABLE, find, load_entries
 from jpq_pyserini.prebuilt.download import TIMEOUT
@@ -155,15 +155,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="seconds without data, or with less than 1 kB/s, before a server is abandoned",
     )
-    release.add_release_arguments(fetching)
+    imported.add_release_arguments(fetching)
     verifying = command("verify", run_verify, "check the files of downloaded indexes against their sha256")
     names(verifying, "NAME|DIR")
     _pack_arguments(
         command("pack", run_pack, "make a tarball, its catalogue entry and its README from an index directory")
     )
     names(command("remove", run_remove, "remove downloaded indexes and unfinished downloads from the cache"))
-    release.add_parser(commands).set_defaults(
-        run=release.run
+    imported.add_parser(commands).set_defaults(
+        run=imported.run
     )  # of version 0.1; now `python -m jpq_pyserini.index import`
     return parser
 

@@ -23,7 +23,8 @@ from jpq_pyserini.train.config import TrainConfig
 _CODEC, _CODES = "codec.safetensors", "codes.npy"
 _ANEW = "remove the .checkpoint folder that it is in and train again"
 _SCORE_AWARE_ROUNDS = 4
-_ELEMENTS = 1 << 26  # floats of directions towards neighbours held at once: 268 MB, and 1.6 times as much to work
+_ELEMENTS = 1 << 26  # floats of directions towards neighbours held at once: 268 MB, and 2.6 times as much to work
+_LEAST = 32  # documents a centroid, however many directions these make
 
 
 def initialise(
@@ -44,7 +45,8 @@ def initialise(
         kept: folder of what is done, from which a stopped run continues; None keeps nothing.
 
     Returns:
-        The codec and the codes (N, M) uint8. Memory: the sample, one chunk of embeddings, and the codes.
+        The codec and the codes (N, M) uint8. Memory: the sample, one chunk of embeddings, and the codes; with
+        neighbours also directions towards those of the sample, and what :class:`Neighbourhood` holds.
 
     Raises:
         JPQError: an embedding is not finite.
@@ -91,7 +93,8 @@ def _score_aware(
         return codec
     shrinkage, across = 0.0, None
     if among is not None:
-        sample = sample[:: math.ceil(sample.size * neighbours / _ELEMENTS)]
+        each = math.ceil(sample.size * neighbours / _ELEMENTS)
+        sample = sample[:: min(each, max(1, len(sample) // (_LEAST * codec.k)))]
         across = codec.rotate_directions(among.across(sample))
     rotated, centroids = codec.rotate(sample), codec.assignment_centroids
     nearest = assign(rotated, centroids)

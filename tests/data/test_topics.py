@@ -142,6 +142,12 @@ def test_topics_as_published_are_told_by_their_content(tmp_path, name, content):
     assert topics == {"9": "nine", "10": "ten, or so"}
 
 
+@pytest.mark.parametrize("qid", ["PAR1", "BZh1", "[1]"])
+def test_a_qid_may_look_like_the_start_of_another_file(tmp_path, qid):
+    (tmp_path / "topics.tsv").write_text(f"{qid}\tone\n2\ttwo\n")
+    assert read_topics(tmp_path / "topics.tsv") == {qid: "one", "2": "two"}
+
+
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
 def test_compressed_whatever_the_name(tmp_path, compress):
     (tmp_path / "topics").write_bytes(compress(b"9\tnine\n10\tten\n"))
@@ -152,7 +158,11 @@ def test_compressed_whatever_the_name(tmp_path, compress):
 
 @pytest.mark.parametrize(
     "content",
-    ['query-id,corpus-id,score\n9,"d,1",1\n9,d2,0\n', 'qid,iter,docid,rel\r\n9,0,"d,1",1\r\n9,0,d2,0.0\r\n'],
+    [
+        'query-id,corpus-id,score\n9,"d,1",1\n9,d2,0\n',
+        'qid,iter,docid,rel\r\n9,0,"d,1",1\r\n9,0,d2,0.0\r\n',
+        '"query-id","corpus-id","score"\n"9","d,1","1"\n"9","d2","0"\n',
+    ],
 )
 def test_qrels_with_commas(tmp_path, content):
     (tmp_path / "qrels.csv").write_text(content, newline="")

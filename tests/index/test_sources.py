@@ -1,7 +1,9 @@
 """Documents from texts and embeddings: add, build and merge on the command line, and what is told of bad sources."""
 
+import bz2
 import gzip
 import json
+import lzma
 import shutil
 import time
 
@@ -248,3 +250,11 @@ def test_killed_and_resumed(tiny, tmp_path):
     assert not log.parent.exists()
     index_command(*arguments[:-1], tmp_path / "once")
     assert (tmp_path / "new" / "index").read_bytes() == (tmp_path / "once" / "index").read_bytes()
+
+
+def test_a_folder_of_parts_packed_in_several_ways(tmp_path):
+    lines = [f'{{"id": "d{row}", "contents": "text {row}"}}\n'.encode() for row in range(4)]
+    for row, (ending, pack) in enumerate((("jsonl", bytes), ("jsonl.bz2", bz2.compress), ("json.xz", lzma.compress))):
+        (tmp_path / f"part{row}.{ending}").write_bytes(pack(lines[row]))
+    (tmp_path / "part3.json.bz2").write_bytes(bz2.compress(b"[" + lines[3] + b"]"))
+    assert Corpus(tmp_path).docids() == ["d0", "d1", "d2", "d3"]

@@ -41,6 +41,7 @@ def test_query_encoder_from_either_folder(tiny, encoder_module, reference, part)
     assert single.dtype == np.float32
     np.testing.assert_allclose(single, batch[0], atol=1e-5)
     assert encoder.encode_batch([]).shape == (0, 32)
+    assert np.array_equal(encoder.encode_batch(np.array(QUERIES)), batch)
     encoded = [value for name, value in vars(encoder).items() if name.startswith("has_encoded_quer")]
     assert (encoder.has_model, encoded, encoder.is_bound) == (True, [False], True)
 

@@ -130,6 +130,8 @@ def test_a_folder_of_sentence_transformers_keeps_its_pooling(tiny):
     for form in (vector, vector.astype(np.float64), torch.tensor(vector), vector.reshape(1, -1)):
         assert pairs(own.search(form, 3)) == pairs(own.search("bace", 3))
     assert own.batch_search([], [], k=3) == {}
+    vectors, hits = own.batch_search([], [], k=3, return_vector=True)
+    assert (vectors.shape, hits) == ((0, 32), {})
     with pytest.raises(JPQError, match="a query vector of 5 dimensions: the index has 32"):
         own.search(vector[:5])
     with pytest.raises(JPQError, match=r"no modules.json, so its pooling is unknown: give AutoQueryEncoder\("):
