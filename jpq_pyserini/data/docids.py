@@ -99,10 +99,10 @@ class Docids(_ByRow):
         ]  # the first empty line
         for start in range(0, len(self._text), _CHUNK):
             chunk = np.frombuffer(self._text, np.uint8, min(_CHUNK, len(self._text) - start), start)
-            places = np.flatnonzero(((chunk <= 32) & (chunk != ord("\n"))) | (chunk == 127)) + start
+            places = np.flatnonzero(((chunk <= 32) & (chunk != ord("\n"))) | (chunk >= 127)) + start
             odd.append(np.unique(np.searchsorted(self._ends, places)))
         for row in np.concatenate(odd).tolist():
-            if not is_docid(self._at(row)):  # else only what is stripped from its end
+            if not is_docid(self._at(row)):  # else letters beyond ASCII, or only what is stripped from its end
                 raise JPQError(
                     f"{self._path}: the docid {self._at(row)!r} in line {row + 1:,} would break run files: give each "
                     "document a docid without blanks and control characters"

@@ -10,7 +10,7 @@ import shutil
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jpq_pyserini import JPQError, JPQIndex
@@ -125,11 +125,15 @@ def test_queries_that_are_not_finite_are_an_error(saved):
 
 @settings(deadline=None, max_examples=25)
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=6), min_size=1, max_size=5))
+@example(["\x85"])
+@example(["\xa0a"])
+@example(["a\u3000", "é"])
 def test_docids_that_break_run_files_are_refused_where_they_enter(tmp_path_factory, docids):
     folder = tmp_path_factory.mktemp("flat")
     lines = "".join(f"{docid}\n" for docid in docids)
-    sound = all(docid and not any(letter <= " " or letter == "\x7f" for letter in docid.rstrip()) for docid in docids)
-    sound = sound and all(docid.rstrip() for docid in docids)
+    kept = [docid.rstrip() for docid in docids]  # as Pyserini reads lines
+    breaks = "\x7f\x85\u2028\u2029"
+    sound = all(each and each == each.lstrip() and not any(c <= " " or c in breaks for c in each) for each in kept)
     try:
         flat = FlatFolder.write(folder, docids, [np.ones((len(docids), 2), np.float32)])
     except JPQError:
