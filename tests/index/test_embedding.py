@@ -93,7 +93,9 @@ def test_passages_that_the_model_cuts_are_told_of(collection, tmp_path, caplog):
     embedding.embed_corpus(*given, tmp_path / "flat", device="cpu")
     (said,) = caplog.messages
     assert said.startswith("50% of the passages (of 10 looked at) are longer than the 48 tokens")
-    assert said.endswith("the longest has 62: split them into shorter ones, or give embed a --max-length")
+    assert said.endswith(
+        "the longest has 62: split them into shorter ones, or encode them with `jpq index embed --max-length N`"
+    )
     embedding.embed_corpus(*given, tmp_path / "short", device="cpu", max_length=20)  # as asked for
     assert len(caplog.messages) == 1
 
