@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jpq_pyserini.data.docids import is_docid
-from jpq_pyserini.data.lines import quoted, text_lines
+from jpq_pyserini.data.lines import PACKED, quoted, text_lines
 from jpq_pyserini.errors import JPQError
 from jpq_pyserini.json_text import JSONError, parse_json
 from jpq_pyserini.resume import fingerprint
 
-_PACKED = (".gz", ".bz2", ".xz")
-_LISTS = (".json", *(f".json{packed}" for packed in _PACKED))  # that need not be of lines
-_SUFFIXES = (".jsonl", *(f".jsonl{packed}" for packed in _PACKED), *_LISTS)
-_OTHERS = (".tsv", *_PACKED)  # read where there are none of these
+_LISTS = (".json", *(f".json{packed}" for packed in PACKED))  # that need not be of lines
+_SUFFIXES = (".jsonl", *(f".jsonl{packed}" for packed in PACKED), *_LISTS)
+_OTHERS = (".tsv", *PACKED)  # read where there are none of these
 _IDS = ("id", "_id", "docid", "doc_id")
 _PASSAGE_IDS = ("pid", *_IDS)
 _COLUMNS = {2: ("id", "contents"), 4: ("id", "url", "title", "text")}  # of MS MARCO's passages and documents
@@ -39,12 +38,12 @@ class Corpus:
 
     A line is ``{"id": …, "contents": …}``; ``_id``, ``docid`` and ``doc_id`` are taken for ``id``. Without
     ``contents``, ``title`` and ``text`` are joined by a newline (BEIR), ``passage`` is the text and ``pid`` the id, or
-    ``title``, ``headings`` and ``body`` or ``segment`` are joined (MS MARCO v2). A file
-    may also be a list of such objects or, if its name ends with ``.json`` as in Anserini's JsonCollection, one of them;
-    folders in the folder are read.
+    ``title``, ``headings`` and ``body`` or ``segment`` are joined (MS MARCO v2). A file may
+    also be a list of such objects or, if its name ends with ``.json`` as in Anserini's JsonCollection, one of them.
+    Folders in the folder are read.
 
     Lines with tabs are read, too: MS MARCO's ``collection.tsv`` (id, text) and documents (id, URL, title, body), and
-    files whose first line names the columns. A folder without JSON files is read for ``.tsv`` and ``.gz``.
+    files whose first line names the columns. A folder without JSON files is read for ``.tsv`` and packed files.
 
     Args:
         path: the file or folder, or a pattern of several files, such as ``part-*.jsonl``.

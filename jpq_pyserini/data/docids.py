@@ -94,9 +94,8 @@ class Docids(_ByRow):
 
     def check(self) -> "Docids":
         """Return this; :class:`JPQError` if a docid is empty or has a blank or control character, as no run can."""
-        odd = [
-            np.flatnonzero(np.diff(self._ends.astype(np.int64), prepend=self._begin - 1) == 1)[:1]
-        ]  # the first empty line
+        lengths = np.diff(self._ends.astype(np.int64), prepend=self._begin - 1) - 1
+        odd = [np.flatnonzero(lengths == 0)[:1]]  # the first empty line
         for start in range(0, len(self._text), _CHUNK):
             chunk = np.frombuffer(self._text, np.uint8, min(_CHUNK, len(self._text) - start), start)
             places = np.flatnonzero(((chunk <= 32) & (chunk != ord("\n"))) | (chunk >= 127)) + start

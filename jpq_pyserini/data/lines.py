@@ -19,11 +19,14 @@ _OTHER_BLANK = re.compile("[\x1c-\x1f]")  # of ASCII, that str.split cuts at
 _COLUMN = re.compile(r"[^ \t\v\f]+")
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")  # what errors="surrogateescape" makes of bytes that are not UTF-8
 
+#: How the names of compressed files end.
+PACKED = (".gz", ".bz2", ".xz")
 #: How compressed files begin, and what reads them.
 _COMPRESSED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh91AY&SY": bz2.open, b"\xfd7zXZ": lzma.open}
+_POINTER = b"version https://git-lfs"
 #: How files begin that hold no text that is read here, and what to do with them.
 _OTHERS = {
-    b"version https://git-lfs": "is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`",
+    _POINTER: "is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`",
     b"\x28\xb5\x2f\xfd": "is compressed with zstd, which is not read here: decompress it (unzstd), or take gzip",
     b"PK\x03\x04": "is a ZIP archive: unpack it, and name the file in it",
     b"PAR1\x15": "is a Parquet file, which is read as embeddings only: write it as JSON lines",
@@ -87,7 +90,7 @@ def refuse_pointers(folder: str | os.PathLike) -> None:
 
 def refuse_pointer(path: str | os.PathLike, head: bytes) -> None:
     """Raise :class:`JPQError` if a file of any kind, which begins with ``head``, only stands for one in Git LFS."""
-    if head.startswith(next(iter(_OTHERS))):
+    if head.startswith(_POINTER):
         refuse_others(path, head)
 
 

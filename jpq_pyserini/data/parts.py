@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jpq_pyserini.data.corpus import USUAL, Corpus, Fields, columns_of_tsv, document_in, is_of_lines, records_of
-from jpq_pyserini.data.lines import opened
+from jpq_pyserini.data.lines import PACKED, opened
 from jpq_pyserini.errors import JPQError
 
 _EVERY = 2048  # documents between two marks
@@ -42,7 +42,7 @@ def count_documents(path: Path) -> CountedFile:
 
 def is_entered(path: Path) -> bool:
     """Whether reading can begin within a file: not in a compressed one, nor in one that may be a single object."""
-    return not path.name.endswith((".gz", ".bz2", ".xz", ".json"))
+    return not path.name.endswith((*PACKED, ".json"))
 
 
 def _count_lines(path: Path) -> CountedFile | None:
